@@ -1,0 +1,38 @@
+package tracker
+
+import "time"
+
+// ReportQuery is a request for a report with every default filled in.
+type ReportQuery struct {
+	Name        string
+	From, To    time.Time // To excluded
+	Program     string    // "" for all
+	By          string    // dimension of a breakdown, "" for none
+	Hits        string    // valid, gross or unique
+	Granularity string    // hour, day, week or month; "" where the report has no time axis
+	TZ          string    // IANA name
+	Limit       int       // rows
+}
+
+// Report is the answer: Columns name the cells of each row. Extra holds what
+// the report says beside its rows (worst step, K and status, …).
+type Report struct {
+	Columns []string
+	Rows    [][]any
+	Extra   map[string]any
+}
+
+// ReportInfo describes a report for GET /v1/reports.
+type ReportInfo struct {
+	Name    string   `json:"name"`
+	Doc     string   `json:"description"`
+	By      []string `json:"by"`
+	Columns []string `json:"columns"`
+}
+
+// ClickHistory is what ClickHouse knows of one click: the hit itself, if it
+// has arrived, and the actions that it is credited with.
+type ClickHistory struct {
+	Hit     *Row
+	Actions []Row
+}
