@@ -1,0 +1,104 @@
+package clickhouse
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"waymark/clickhouse/engine"
+)
+
+// testAddress is where the engine of this process listens; "" when there is
+// no library. The engine runs once in a process, so all tests share it.
+var testAddress string
+
+const testUser, testPassword = "waymark", "s3cret'pass"
+
+func TestMain(m *testing.M) { os.Exit(withEngine(m)) }
+
+func withEngine(m *testing.M) int {
+	if _, err := engine.FindLibrary(); err != nil {
+		fmt.Fprintln(os.Stderr, "tests that need the engine are skipped:", err)
+		return m.Run()
+	}
+	dir, err := os.MkdirTemp("", "waymark-clickhouse-test-")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	ready, served := make(chan string, 1), make(chan error, 1)
+	go func() {
+		served <- engine.Serve(ctx, engine.Options{
+			Path: dir, Listen: "127.0.0.1:0", Users: []engine.User{{Name: testUser, Password: testPassword}},
+			Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+			Ready:  func(address string) { ready <- address },
+		})
+	}()
+	select {
+	case testAddress = <-ready:
+	case err := <-served:
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	code := m.Run()
+	stop()
+	if err := <-served; err != nil {
+		fmt.Fprintln(os.Stderr, "the engine did not stop in order:", err)
+		return 1
+	}
+	return code
+}
+
+// openTestDB gives a test the schema in a database without rows. Tests of this
+// package do not run in parallel: the schema names its database.
+func openTestDB(t *testing.T) *DB {
+	t.Helper()
+	if testAddress == "" {
+		t.Skip("needs libchdb: run make test, or set CHDB_LIB_PATH")
+	}
+	db, err := Open("http://"+testAddress, testUser, testPassword)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	ctx := testContext(t)
+	exec(t, db, "DROP DATABASE IF EXISTS waymark SYNC")
+	if err := db.Migrate(ctx, MigrateOptions{Embedded: true, Logger: slog.New(slog.DiscardHandler)}); err != nil {
+		t.Fatal(err)
+	}
+	return db
+}
+
+func testContext(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func exec(t *testing.T, db *DB, sql string) {
+	t.Helper()
+	if err := db.conn.Exec(testContext(t), sql); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+}
+
+// ask runs a query and returns its rows as text, for comparing and printing.
+func ask(t *testing.T, db *DB, sql string) []string {
+	t.Helper()
+	answer, err := db.table(testContext(t), sql)
+	if err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+	lines := make([]string, len(answer.Rows))
+	for i, row := range answer.Rows {
+		lines[i] = strings.TrimSuffix(fmt.Sprintln(row...), "\n")
+	}
+	return lines
+}

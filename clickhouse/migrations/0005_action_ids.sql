@@ -1,0 +1,25 @@
+-- The identities of all actions, so that a repeat counts once for ever. Ingest asks it for thousands at a time by hash;
+-- event and key are kept too, since two identities that share a hash must not silence a conversion.
+CREATE TABLE IF NOT EXISTS waymark.action_ids
+(
+    hash       UInt64                  COMMENT 'xxHash64 of event, a zero byte and key',
+    event      LowCardinality(String),
+    key        String                  COMMENT 'o: and the order, else i: and the id' CODEC(ZSTD(1)),
+    program    LowCardinality(String)  COMMENT 'empty matches any',
+    source     UInt32                  CODEC(ZSTD(1)),
+    partition  UInt16                  CODEC(ZSTD(1)),
+    offset     UInt64                  CODEC(ZSTD(1))
+)
+ENGINE = {{engine "MergeTree"}}
+ORDER BY hash
+SETTINGS {{window}}, index_granularity = 1024
+COMMENT 'Identities of all actions, by which ingest drops repeats';
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS waymark.action_ids_view TO waymark.action_ids AS
+SELECT
+    xxHash64(concat(event, '\0', key))                     AS hash,
+    event,
+    if(order_id != '', concat('o:', order_id), concat('i:', id)) AS key,
+    program, source, partition, offset
+FROM waymark.events
+WHERE stage != 'clicked' AND (order_id != '' OR id != '');

@@ -1,0 +1,52 @@
+-- The home of a user: the programme of the earliest signup that named one. Actions that named only the user belong to it.
+CREATE OR REPLACE VIEW waymark.homes
+AS SELECT
+    party                                              AS party,
+    argMin(r.program, (r.signed_up_at, r.program))     AS home
+FROM waymark.referrals AS r
+WHERE r.program != '' AND r.signed_up_at IS NOT NULL
+GROUP BY party
+COMMENT 'The programme of each user: that of the earliest signup';
+
+-- One row per party and programme, with what was reported under the user alone folded into the user's home. This is
+-- the referral graph, too: an edge from `referrer` to `party` a row.
+CREATE OR REPLACE VIEW waymark.journeys
+AS SELECT
+    program,
+    party,
+    credit.link                                        AS link,
+    credit.link_key                                    AS link_key,
+    credit.campaign                                    AS campaign,
+    credit.channel                                     AS channel,
+    credit.referrer                                    AS referrer,
+    credit.referrer_type                               AS referrer_type,
+    credit.referee_type                                AS referee_type,
+    nullIf(credit.click_time, toDateTime64(0, 3, 'UTC')) AS clicked_at,
+    credit.click_node                                  AS click_node,
+    credit.click_sequence                              AS click_sequence,
+    signed_up_at,
+    activated_at,
+    converted_at,
+    retained_at,
+    orders,
+    value,
+    refunds,
+    ''                                                 AS total
+FROM
+(
+    SELECT
+        if(r.program = '', h.home, r.program)          AS program,
+        r.party                                        AS party,
+        min(r.credit)                                  AS credit,
+        min(r.signed_up_at)                            AS signed_up_at,
+        min(r.activated_at)                            AS activated_at,
+        min(r.converted_at)                            AS converted_at,
+        min(r.retained_at)                             AS retained_at,
+        sum(r.orders)                                  AS orders,
+        sum(r.value)                                   AS value,
+        sum(r.refunds)                                 AS refunds
+    FROM waymark.referrals AS r
+    LEFT JOIN waymark.homes AS h ON h.party = r.party
+    GROUP BY if(r.program = '', h.home, r.program), r.party
+) AS edges
+COMMENT 'One row per party and programme: who is credited, when each stage was first reached, orders and their value';

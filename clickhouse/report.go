@@ -1,0 +1,300 @@
+package clickhouse
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"math"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
+	"waymark/tracker"
+)
+
+//go:embed reports/*.sql
+var reportFiles embed.FS
+
+// report is a question that the API answers.
+type report struct {
+	info tracker.ReportInfo
+	by   string                                      // dimension when none is asked for; "" for no breakdown
+	file func(tracker.ReportQuery, dimension) string // file in reports/, when it is not the name
+	end  func(*tracker.Report, tracker.ReportQuery)  // adds what the report says beside its rows
+}
+
+var (
+	linkDimensions  = dimensionNames(false)
+	visitDimensions = dimensionNames(true)
+)
+
+// reports are in the order in which the API lists them. Periods are
+// from <= time < to throughout.
+var reports = []report{
+	{
+		info: tracker.ReportInfo{
+			Name:    "clicks",
+			Doc:     "Clicks over time (key is the start of the hour, day, week or month in the time zone), or by a dimension.",
+			By:      append(slices.Clone(visitDimensions), reason),
+			Columns: []string{"key", "clicks", "visitors", "gross", "valid", "unique"},
+		},
+		file: clicksFile,
+	},
+	{
+		info: tracker.ReportInfo{
+			Name:    "funnel",
+			Doc:     "Distinct parties at each stage: invitations, visitors, users; step_rate is of the stage before, overall_rate of the first; worst_step names the stage with the lowest step_rate.",
+			By:      visitDimensions,
+			Columns: []string{"stage", "position", "count", "step_rate", "overall_rate"},
+		},
+		end: endFunnel,
+	},
+	{
+		info: tracker.ReportInfo{
+			Name:    "conversion_rates",
+			Doc:     "How many visitors sign up, activate and convert. Conversions are users reaching the stage converted, value is what they paid.",
+			By:      visitDimensions,
+			Columns: []string{"key", "clicks", "visitors", "signups", "activations", "conversions", "value", "signup_rate", "activation_rate", "conversion_rate", "signup_conversion_rate"},
+		},
+		by: "program",
+	},
+	{
+		info: tracker.ReportInfo{
+			Name:    "time_to_convert",
+			Doc:     "Hours between the first times of two stages, over users that reached the second in the period: mean and exact quantiles.",
+			By:      linkDimensions,
+			Columns: []string{"from_stage", "to_stage", "count", "mean_hours", "median_hours", "p75_hours", "p90_hours"},
+		},
+		end: endBreakdown,
+	},
+	{
+		info: tracker.ReportInfo{
+			Name:    "channels",
+			Doc:     "What each channel brings, from invitations to value.",
+			By:      visitDimensions,
+			Columns: []string{"key", "invitations", "clicks", "visitors", "referrers", "signups", "conversions", "value", "refunds", "signup_rate", "conversion_rate"},
+		},
+		by: "channel",
+	},
+	{
+		info: tracker.ReportInfo{
+			Name:    "geography",
+			Doc:     "Where visitors, users and conversions come from. A user's country is that of the click.",
+			By:      visitDimensions,
+			Columns: []string{"key", "clicks", "visitors", "signups", "conversions", "value", "signup_rate", "conversion_rate"},
+		},
+		by: "country",
+	},
+	{
+		info: tracker.ReportInfo{
+			Name:    "viral",
+			Doc:     "Viral coefficient K of each flow (one-sided), of opposite flows (two-sided) and of the cohort that signed up in the period (realised), with cycle and doubling time in hours.",
+			By:      []string{},
+			Columns: []string{"program", "kind", "referrer_type", "referee_type", "invitations", "referrers", "signups", "invitations_per_referrer", "signups_per_invitation", "k", "cycle_hours", "status", "doubling_hours"},
+		},
+	},
+}
+
+// Reports lists the reports, each with the dimensions that it can be broken
+// down by. Where a report without `by` has no column key, one with it has key
+// in front.
+func (db *DB) Reports() []tracker.ReportInfo {
+	infos := make([]tracker.ReportInfo, len(reports))
+	for i, r := range reports {
+		infos[i] = r.info
+	}
+	return infos
+}
+
+// Report answers a query. An unknown report is tracker.ErrNotFound, a
+// parameter at fault a *tracker.FieldError. Zero times leave the period open,
+// a limit of 0 takes all rows.
+func (db *DB) Report(ctx context.Context, query tracker.ReportQuery) (*tracker.Report, error) {
+	i := slices.IndexFunc(reports, func(r report) bool { return r.info.Name == query.Name })
+	if i < 0 {
+		return nil, fmt.Errorf("report %q: %w", query.Name, tracker.ErrNotFound)
+	}
+	r := reports[i]
+	if query.By == "" {
+		query.By = r.by
+	}
+	location, err := checkQuery(r.info, &query)
+	if err != nil {
+		return nil, err
+	}
+	by, _ := findDimension(query.By) // reason is none, and needs none
+	name := r.info.Name
+	if r.file != nil {
+		name = r.file(query, by)
+	}
+	sql, err := reportFiles.ReadFile("reports/" + name + ".sql")
+	if err != nil {
+		panic("BUG: a report without its query: " + err.Error())
+	}
+	answer, err := db.table(ctx, string(sql), reportArgs(query, by, location)...)
+	if err != nil {
+		return nil, fmt.Errorf("make report %s: %w", query.Name, err)
+	}
+	if r.end != nil {
+		r.end(answer, query)
+	}
+	return answer, nil
+}
+
+// checkQuery judges the parameters and fills what was left open.
+func checkQuery(info tracker.ReportInfo, query *tracker.ReportQuery) (*time.Location, error) {
+	if query.By != "" && !slices.Contains(info.By, query.By) {
+		return nil, &tracker.FieldError{Field: "by", Detail: fmt.Sprintf("report %s has no breakdown by %q; it has %s", info.Name, query.By, orNone(info.By))}
+	}
+	setDefault(&query.Hits, "valid")
+	if !slices.Contains([]string{"valid", "gross", "unique"}, query.Hits) {
+		return nil, &tracker.FieldError{Field: "hits", Detail: "must be valid, gross or unique"}
+	}
+	setDefault(&query.Granularity, "day")
+	if !slices.Contains([]string{"hour", "day", "week", "month"}, query.Granularity) {
+		return nil, &tracker.FieldError{Field: "granularity", Detail: "must be hour, day, week or month"}
+	}
+	setDefault(&query.TZ, "UTC")
+	location, err := time.LoadLocation(query.TZ)
+	if err != nil || query.TZ == "Local" {
+		return nil, &tracker.FieldError{Field: "tz", Detail: fmt.Sprintf("%q is no IANA time zone; give one like Europe/Berlin", query.TZ)}
+	}
+	// Nothing is older or younger, and ClickHouse reads no year of five digits.
+	if oldest := time.Unix(0, 0); query.From.Before(oldest) {
+		query.From = oldest
+	}
+	if youngest := time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC); query.To.IsZero() || query.To.After(youngest) {
+		query.To = youngest
+	}
+	if !query.From.Before(query.To) {
+		return nil, &tracker.FieldError{Field: "from", Detail: "must lie before to"}
+	}
+	if query.Limit < 0 {
+		return nil, &tracker.FieldError{Field: "limit", Detail: "must not be negative"}
+	}
+	return location, nil
+}
+
+func setDefault(value *string, other string) {
+	if *value == "" {
+		*value = other
+	}
+}
+
+func orNone(names []string) string {
+	if len(names) == 0 {
+		return "none"
+	}
+	return strings.Join(names, ", ")
+}
+
+// reportArgs are the parameters of every report query; each takes those that
+// it names.
+func reportArgs(query tracker.ReportQuery, by dimension, location *time.Location) []any {
+	limit := int64(query.Limit)
+	if limit == 0 {
+		limit = math.MaxInt64
+	}
+	facts, rollupKey := "facts", "key"
+	if by.visit {
+		facts = "visits"
+	}
+	if by.name == "program" {
+		rollupKey = "program" // a column of its own beside every dimension
+	}
+	from, to := ceilMilli(query.From), ceilMilli(query.To)
+	rollupFrom, rollupTo := from, from
+	if by.rollup != "" && (query.By != "" || wholeHours(location, from, to)) {
+		rollupFrom, rollupTo = wholeHourRange(from, to)
+	}
+	args := map[string]string{
+		"from": utc(from), "to": utc(to), "rollup_from": utc(rollupFrom), "rollup_to": utc(rollupTo),
+		"program": query.Program, "hits": query.Hits, "by": by.column, "facts": facts,
+		"dimension": by.rollup, "rollup_key": rollupKey,
+		"granularity": query.Granularity, "tz": query.TZ, "limit": strconv.FormatInt(limit, 10),
+	}
+	var named []any
+	for name, value := range args {
+		named = append(named, clickhouse.Named(name, value))
+	}
+	return named
+}
+
+// table runs a query and returns whatever it gives, with the values that JSON
+// knows: nil for null and for what is no number.
+func (db *DB) table(ctx context.Context, sql string, args ...any) (*tracker.Report, error) {
+	rows, err := db.conn.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	answer := &tracker.Report{Columns: rows.Columns(), Rows: [][]any{}, Extra: map[string]any{}}
+	types := rows.ColumnTypes()
+	for rows.Next() {
+		cells := make([]any, len(types))
+		for i, t := range types {
+			cells[i] = reflect.New(t.ScanType()).Interface()
+		}
+		if err := rows.Scan(cells...); err != nil {
+			return nil, err
+		}
+		for i := range cells {
+			cells[i] = plain(cells[i], types[i])
+		}
+		answer.Rows = append(answer.Rows, cells)
+	}
+	return answer, rows.Err()
+}
+
+// plain takes the value out of the pointer that it was scanned into.
+func plain(cell any, _ driver.ColumnType) any {
+	v := reflect.ValueOf(cell).Elem()
+	if v.Kind() == reflect.Pointer {
+		if v.IsNil() {
+			return nil
+		}
+		v = v.Elem()
+	}
+	if f, ok := v.Interface().(float64); ok && (math.IsNaN(f) || math.IsInf(f, 0)) {
+		return nil
+	}
+	return v.Interface()
+}
+
+// endBreakdown drops the empty key of a report that is not broken down.
+func endBreakdown(answer *tracker.Report, query tracker.ReportQuery) {
+	if query.By != "" {
+		return
+	}
+	answer.Columns = answer.Columns[1:]
+	for i := range answer.Rows {
+		answer.Rows[i] = answer.Rows[i][1:]
+	}
+}
+
+// endFunnel adds worst_step: the stage with the lowest step_rate, of equals
+// the first, or null; in a breakdown an object of them by key.
+func endFunnel(answer *tracker.Report, query tracker.ReportQuery) {
+	key, stage, rate := 0, slices.Index(answer.Columns, "stage"), slices.Index(answer.Columns, "step_rate")
+	worst, lowest := map[string]any{}, map[string]float64{}
+	for _, row := range answer.Rows {
+		k := row[key].(string)
+		if _, known := worst[k]; !known {
+			worst[k] = nil
+		}
+		r, ok := row[rate].(float64)
+		if low, known := lowest[k]; ok && (!known || r < low) {
+			worst[k], lowest[k] = row[stage], r
+		}
+	}
+	answer.Extra["worst_step"] = worst
+	if query.By == "" {
+		answer.Extra["worst_step"] = worst[""]
+	}
+	endBreakdown(answer, query)
+}

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"waymark/clickhouse"
+	"waymark/tracker"
+	"waymark/tracker/admin"
+)
+
+type adminCommand struct {
+	dataFlags
+	kafkaFlags
+	clickhouseFlags
+	Admin     string `help:"Address of the admin API." default:"127.0.0.1:8081" placeholder:"HOST:PORT"`
+	PublicURL string `help:"Where visitors reach the edge; QR codes lead there." default:"http://127.0.0.1:8080" placeholder:"URL"`
+}
+
+func (c *adminCommand) Run(ctx context.Context) error {
+	data := c.dir()
+	if err := data.open(); err != nil {
+		return err
+	}
+	listener, err := listen("admin", c.Admin)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	key, err := data.adminKey(true)
+	if err != nil {
+		return err
+	}
+	ring, err := c.keyRing()
+	if err != nil {
+		return err
+	}
+	database, err := c.clickhouseFlags.open(data)
+	if err != nil {
+		return err
+	}
+	defer database.Close()
+	registry, ready := newRegistry(), &readiness{}
+	catalog, err := openCatalog(data, "admin", c.Kafka, key, registry)
+	if err != nil {
+		return err
+	}
+	if err := ensureTopics(ctx, c.Kafka); err != nil {
+		return err
+	}
+	following, stopFollowing := context.WithCancel(context.Background())
+	defer stopFollowing()
+	var parts errgroup.Group
+	parts.Go(func() error { return catalog.Run(following) })
+	if err := waitReady(ctx, "links", catalog.Ready); err != nil {
+		return err
+	}
+	ready.addErr("links", catalog.Ready)
+	slog.Info("admin is ready", "admin", listener.Addr().String())
+	err = serveHTTP(ctx, listener, newAdmin(catalog, database, ring, c.PublicURL, ready, registry))
+	stopFollowing()
+	return errors.Join(err, parts.Wait())
+}
+
+func newAdmin(c *catalog, database *clickhouse.DB, ring *tracker.KeyRing, publicURL string, ready *readiness, registry *prometheus.Registry) http.Handler {
+	return admin.New(admin.Options{
+		Links: c.links, Keys: c.keys, ClickIDs: tracker.NewClickIDs(ring),
+		LinkWriter: c.Catalog, ProgramWriter: c.Catalog, KeyWriter: c.Catalog,
+		Reporter: database, ClickFinder: database,
+		PublicURL: publicURL, Ready: ready.reasons, Gatherer: registry, Version: version,
+	})
+}

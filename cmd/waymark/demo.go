@@ -1,0 +1,218 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"gopkg.in/yaml.v3"
+
+	"waymark/deploy"
+)
+
+type demoCommand struct {
+	adminFlags
+	Listen string        `help:"Address of the public listener." default:"127.0.0.1:8080" placeholder:"HOST:PORT"`
+	Users  int           `help:"Members of the simulated programme, at most." default:"2000"`
+	Days   int           `help:"Length of the simulated time, up to now." default:"30"`
+	Seed   uint64        `help:"The same seed draws the same programme." default:"1"`
+	Wait   time.Duration `help:"How long ClickHouse may show no progress before the comparison is final." default:"30s"`
+}
+
+// Run simulates the programme `wedding`, sends it through the public
+// endpoints, and compares what ClickHouse counted with the simulation itself.
+// Each run is a campaign of its own, so that runs do not disturb each other.
+func (c *demoCommand) Run(ctx context.Context) error {
+	if c.Users < 2 || c.Days < 1 {
+		return fmt.Errorf("--users must be at least 2 and --days at least 1, they are %d and %d", c.Users, c.Days)
+	}
+	client, err := c.client()
+	if err != nil {
+		return err
+	}
+	if err := putProgram(ctx, client, "wedding"); err != nil {
+		return err
+	}
+	end := time.Now().Add(-time.Minute)
+	start := end.AddDate(0, 0, -c.Days)
+	world := newWorld(c.Seed, strconv.FormatInt(end.UnixMilli(), 36), c.Users, start.UnixMilli(), end.UnixMilli())
+	bar := progressbar.NewOptions(world.steps(), progressbar.OptionSetDescription("simulating "+world.campaign),
+		progressbar.OptionSetWriter(os.Stderr), progressbar.OptionShowCount(), progressbar.OptionShowIts(),
+		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionSetItsString("events"))
+	drive := driver{edge: "http://" + c.Listen, key: client.key, admin: client, progress: func(n int) { bar.Add(n) }}
+	err = drive.drive(ctx, world)
+	bar.Exit()
+	fmt.Fprintln(os.Stderr)
+	if err != nil {
+		return err
+	}
+	counted := world.count()
+	found, err := c.await(ctx, client, world, counted)
+	if err != nil {
+		return err
+	}
+	return printComparison(world, counted, found)
+}
+
+// steps is how many links, hits and actions a world has.
+func (w *world) steps() int {
+	steps := len(w.links)
+	for _, link := range w.links {
+		steps += len(link.invitations)
+	}
+	for _, j := range w.journeys {
+		steps += len(j.hits) + len(j.actions)
+	}
+	return steps
+}
+
+// putProgram writes an example programme that ships with the binary.
+func putProgram(ctx context.Context, client *apiClient, name string) error {
+	document, err := deploy.Programs.ReadFile("programs/" + name + ".yaml")
+	if err != nil {
+		return fmt.Errorf("read the example programme %s: %w", name, err)
+	}
+	var program map[string]any
+	if err := yaml.Unmarshal(document, &program); err != nil {
+		return fmt.Errorf("read the example programme %s: %w", name, err)
+	}
+	if err := client.call(ctx, "PUT", "/v1/programs/"+name, program, nil); err != nil {
+		return fmt.Errorf("write the programme %s: %w", name, err)
+	}
+	return nil
+}
+
+// await asks for the reports until they agree with the ledger, or stand still
+// for so long that they never will.
+func (c *demoCommand) await(ctx context.Context, client *apiClient, w *world, counted ledger) (found ledger, err error) {
+	for changed := time.Now(); ; {
+		now, err := readLedger(ctx, client, w)
+		if err != nil {
+			return nil, err
+		}
+		if differences(counted, now) == 0 {
+			return now, nil
+		}
+		if differences(now, found) > 0 || found == nil {
+			changed = time.Now()
+		}
+		if found = now; time.Since(changed) > c.Wait {
+			return found, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+}
+
+// readLedger reads the same counts from the reports.
+func readLedger(ctx context.Context, client *apiClient, w *world) (ledger, error) {
+	l := ledger{}
+	rows := func(report, more string) ([]map[string]any, error) {
+		query := url.Values{
+			"program": {"wedding"}, "by": {"campaign"}, "limit": {"100000"},
+			"from": {formatMS(w.start - dayMS)}, "to": {formatMS(w.end + dayMS)},
+		}
+		var answer struct {
+			Rows []map[string]any `json:"rows"`
+		}
+		if err := client.call(ctx, "GET", "/v1/reports/"+report+"?"+query.Encode()+more, nil, &answer); err != nil {
+			return nil, fmt.Errorf("read the report %s: %w", report, err)
+		}
+		var mine []map[string]any
+		for _, row := range answer.Rows {
+			if row["key"] == w.campaign {
+				mine = append(mine, row)
+			}
+		}
+		return mine, nil
+	}
+	for _, hits := range []string{"gross", "valid", "unique"} {
+		clicks, err := rows("clicks", "&hits="+hits)
+		if err != nil {
+			return nil, err
+		}
+		for _, row := range clicks {
+			l["clicks "+hits] = number(row["clicks"])
+		}
+	}
+	funnel, err := rows("funnel", "")
+	if err != nil {
+		return nil, err
+	}
+	for _, row := range funnel {
+		l[fmt.Sprint("funnel ", row["stage"])] = number(row["count"])
+	}
+	rates, err := rows("conversion_rates", "")
+	if err != nil {
+		return nil, err
+	}
+	for _, row := range rates {
+		l["value"] = number(row["value"])
+	}
+	viral, err := rows("viral", "")
+	if err != nil {
+		return nil, err
+	}
+	for _, row := range viral {
+		arrow := map[any]string{"one-sided": " → ", "two-sided": " ⇄ "}[row["kind"]]
+		if arrow == "" {
+			continue
+		}
+		name := fmt.Sprint(row["referrer_type"], arrow, row["referee_type"])
+		l["K "+name] = number(row["k"])
+		if row["cycle_hours"] != nil {
+			l["cycle hours "+name] = number(row["cycle_hours"])
+		}
+	}
+	return l, nil
+}
+
+// number reads a JSON number, or a decimal, which is a string.
+func number(value any) float64 {
+	n, _ := strconv.ParseFloat(strings.Trim(fmt.Sprint(value), `"`), 64)
+	return n
+}
+
+// differences counts the lines in which two ledgers differ.
+func differences(a, b ledger) int {
+	n := 0
+	for key := range a {
+		if value, ok := b[key]; !ok || !equal(a[key], value) {
+			n++
+		}
+	}
+	return n
+}
+
+func printComparison(w *world, counted, found ledger) error {
+	fmt.Printf("\nprogramme wedding, campaign %s: %d links, %d visitors, %d events\n\n", w.campaign, len(w.links), len(w.journeys), w.steps()-len(w.links))
+	table := tabwriter.NewWriter(os.Stdout, 0, 0, 3, ' ', 0)
+	fmt.Fprintln(table, "\tledger\tClickHouse\t")
+	for _, key := range counted.lines() {
+		mark := ""
+		if value, ok := found[key]; !ok || !equal(counted[key], value) {
+			mark = "DIFFERENT"
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", key, shown(counted[key]), shown(found[key]), mark)
+	}
+	table.Flush()
+	if n := differences(counted, found); n > 0 {
+		return fmt.Errorf("compare the ledger with ClickHouse: %d of %d lines differ", n, len(counted))
+	}
+	fmt.Printf("\nall %d lines are equal\n", len(counted))
+	return nil
+}
+
+// shown writes whole numbers as such, and others with up to six decimals.
+func shown(value float64) string {
+	return strings.TrimRight(strings.TrimRight(strconv.FormatFloat(value, 'f', 6, 64), "0"), ".")
+}

@@ -1,0 +1,328 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
+
+	"waymark/pipeline"
+	"waymark/pipeline/spool"
+	"waymark/tracker"
+)
+
+type edgeCommand struct {
+	dataFlags
+	kafkaFlags
+	edgeFlags
+	metricsFlags
+}
+
+func (c *edgeCommand) Run(ctx context.Context) error {
+	data := c.dir()
+	if err := data.open(); err != nil {
+		return err
+	}
+	listener, err := listen("listen", c.Listen)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	registry, ready := newRegistry(), &readiness{}
+	if err := c.metricsFlags.serve(ctx, registry, ready); err != nil {
+		return err
+	}
+	key, err := data.adminKey(false)
+	if err != nil {
+		return err
+	}
+	catalog, err := openCatalog(data, "edge", c.Kafka, key, registry)
+	if err != nil {
+		return err
+	}
+	node, err := openNode(data, c.edgeFlags, registry)
+	if err != nil {
+		return err
+	}
+	defer node.close()
+	ring, err := c.keyRing()
+	if err != nil {
+		return err
+	}
+	following, stopFollowing := context.WithCancel(context.Background())
+	defer stopFollowing()
+	var parts errgroup.Group
+	parts.Go(func() error { return catalog.Run(following) })
+	ready.addErr("links", catalog.Ready)
+
+	if err := node.start(ctx, nodeParts{
+		listener: listener, kafka: c.Kafka, ring: ring, catalog: catalog, ready: ready, registry: registry,
+	}); err != nil {
+		return err
+	}
+	slog.Info("edge is ready", "listen", listener.Addr().String(), "node", node.spool.Node().Number)
+	select {
+	case <-ctx.Done():
+	case err = <-node.failed:
+	}
+	node.drain(drainTime{requests: 2 * time.Second, shipping: 5 * time.Second})
+	stopFollowing()
+	return errors.Join(err, parts.Wait())
+}
+
+// catalog is what a process knows of links, programmes and keys, and the part
+// that follows their topics.
+type catalog struct {
+	*pipeline.Catalog
+	links *tracker.Links
+	keys  *tracker.Keys
+}
+
+// openCatalog opens the catalogue with the snapshot of a role: roles of one
+// data directory do not share theirs, since each writes it.
+func openCatalog(data dataDir, role string, kafka []string, adminKey string, registry prometheus.Registerer) (*catalog, error) {
+	links := tracker.NewLinks(tracker.LinksOptions{Registerer: registry})
+	keys := tracker.NewKeys(adminKey)
+	follower, err := pipeline.NewCatalog(pipeline.CatalogOptions{
+		Brokers: kafka, ID: "waymark-" + role, Links: links, Keys: keys, SnapshotDir: data.path("links", role), Registerer: registry,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open the links: %w", err)
+	}
+	return &catalog{follower, links, keys}, nil
+}
+
+// node is an edge node: its spool, the listener that fills it and the shippers
+// that empty it.
+type node struct {
+	flags    edgeFlags
+	spool    *spool.Spool
+	journal  *spool.Journal
+	edge     *tracker.Edge
+	client   *kgo.Client
+	geo      *pipeline.Geo
+	shippers []*pipeline.Shipper
+	failed   chan error // the listener's error, if it ends by itself
+
+	stopShipping context.CancelFunc
+	shipping     errgroup.Group
+}
+
+// spoolsMax bounds the nodes that find a spool by themselves in one data
+// directory.
+const spoolsMax = 64
+
+// openNode opens the node's spool: the one that --spool names, or the first
+// in the data directory that no other node holds.
+func openNode(data dataDir, flags edgeFlags, registry prometheus.Registerer) (*node, error) {
+	n := &node{flags: flags, failed: make(chan error, 1)}
+	if flags.Spool != "" {
+		return n, n.open(flags.Spool, registry)
+	}
+	for i := 1; ; i++ {
+		name := "spool"
+		if i > 1 {
+			name = fmt.Sprintf("spool-%d", i)
+		}
+		err := n.open(data.path(name), registry)
+		if i < spoolsMax && errors.Is(err, spool.ErrLocked) {
+			continue
+		}
+		return n, err
+	}
+}
+
+func (n *node) open(dir string, registry prometheus.Registerer) (err error) {
+	n.spool, err = spool.Open(spool.Options{
+		Dir: dir, RingDir: n.flags.SpoolRing, RingBytes: n.flags.SpoolRingBytes, DiskBytesMax: n.flags.SpoolDiskBytes, Registerer: registry,
+	})
+	if err != nil {
+		return fmt.Errorf("open the spool: %w", err)
+	}
+	if n.journal, err = spool.OpenJournal(spool.JournalOptions{Dir: dir + "/actions", Registerer: registry}); err != nil {
+		n.spool.Close()
+		return fmt.Errorf("open the journal of actions: %w", err)
+	}
+	return nil
+}
+
+// nodeParts is what a node needs of the process around it.
+type nodeParts struct {
+	listener net.Listener
+	kafka    []string
+	ring     *tracker.KeyRing
+	catalog  *catalog
+	ready    *readiness
+	registry prometheus.Registerer
+}
+
+// start brings the node up: it claims a number where the spool has none yet,
+// which needs Kafka, and waits for the links, which come from Kafka or from
+// the snapshot. Then it serves.
+func (n *node) start(ctx context.Context, p nodeParts) error {
+	var err error
+	if n.client, err = pipeline.NewClient(pipeline.ClientOptions{Brokers: p.kafka, ID: "waymark-edge"}); err != nil {
+		return err
+	}
+	if err := n.claim(ctx); err != nil {
+		return err
+	}
+	if err := n.startShipping(p); err != nil {
+		return err
+	}
+	if n.edge, err = n.newEdge(p); err != nil {
+		return err
+	}
+	if err := waitReady(ctx, "links", p.catalog.Ready); err != nil {
+		return err
+	}
+	go func() {
+		if err := n.edge.Serve(p.listener); err != nil {
+			n.failed <- err
+		}
+	}()
+	return nil
+}
+
+// claim sees that the spool has a node number, for as long as it takes.
+func (n *node) claim(ctx context.Context) error {
+	for !n.spool.Node().Known {
+		err := n.tryClaim(ctx)
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		slog.Warn("a new node needs a number from Kafka before it can serve; trying again", "error", err)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Second):
+		}
+	}
+	return nil
+}
+
+func (n *node) tryClaim(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if err := pipeline.EnsureTopics(ctx, n.client); err != nil {
+		return err
+	}
+	number, err := pipeline.ClaimNode(ctx, n.client, n.spool.Identity().String())
+	if err != nil {
+		return err
+	}
+	return n.spool.SetNode(number)
+}
+
+// startShipping moves what spool and journal hold to Kafka until drain.
+func (n *node) startShipping(p nodeParts) (err error) {
+	if n.geo, err = pipeline.OpenGeo(n.flags.GeoIP...); err != nil {
+		return err
+	}
+	options := make([]pipeline.ShipperOptions, 2)
+	for i := range options {
+		enricher, err := pipeline.NewEnricher(n.geo, func(day int) []byte { return p.ring.AddressKey(time.Unix(int64(day)*86400, 0)) })
+		if err != nil {
+			return err
+		}
+		options[i] = pipeline.ShipperOptions{
+			Clients: pipeline.ClientOptions{Brokers: p.kafka, ID: "waymark-edge"}, Enricher: enricher, Registerer: p.registry,
+		}
+	}
+	n.shippers = []*pipeline.Shipper{pipeline.NewClickShipper(options[0], n.spool), pipeline.NewActionShipper(options[1], n.journal)}
+	shipping, stop := context.WithCancel(context.Background())
+	n.stopShipping = stop
+	for _, s := range n.shippers {
+		n.shipping.Go(func() error { return s.Run(shipping) })
+	}
+	return nil
+}
+
+// newEdge puts the public listener together.
+func (n *node) newEdge(p nodeParts) (*tracker.Edge, error) {
+	proxies, err := tracker.ParseTrustedProxies(n.flags.TrustedProxies)
+	if err != nil {
+		return nil, fmt.Errorf("--trusted-proxies: %w", err)
+	}
+	clock := tracker.NewClock(n.spool.Node().Number, 0)
+	clickIDs, cookies := tracker.NewClickIDs(p.ring), tracker.NewCookies(p.ring)
+	actions := tracker.NewActions(tracker.ActionsOptions{
+		Keys: p.catalog.keys, Links: p.catalog.links, Sink: n.journal, ClickIDs: clickIDs, Cookies: cookies,
+		Proxies: proxies, Registerer: p.registry,
+	})
+	return tracker.NewEdge(tracker.EdgeOptions{
+		Links: p.catalog.links, Hits: n.spool, ClickIDs: clickIDs, Cookies: cookies, Clock: clock, Proxies: proxies,
+		CookieDomain: n.flags.CookieDomain, RootURL: n.flags.RootURL, NotFoundURL: n.flags.NotFoundURL,
+		IsAdmin: func(secret []byte) bool {
+			key, ok := p.catalog.keys.Check(secret)
+			return ok && key.Role == tracker.RoleAdmin
+		},
+		Ready:         p.ready.reasons,
+		EventsHandler: actions.Events, PostbackHandler: actions.Postback, PixelHandler: actions.Pixel,
+		Registerer: p.registry,
+	})
+}
+
+// drainTime bounds the stages of an orderly stop.
+type drainTime struct{ requests, shipping time.Duration }
+
+// drain stops the node from the intake on: requests are answered, what they
+// left is shipped, and what could not be shipped in time goes to disk.
+func (n *node) drain(limit drainTime) {
+	bounded := func(d time.Duration, stage func(context.Context) error) {
+		ctx, cancel := context.WithTimeout(context.Background(), d)
+		defer cancel()
+		if err := stage(ctx); err != nil {
+			slog.Warn("drain the edge", "error", err)
+		}
+	}
+	bounded(limit.requests, n.edge.Shutdown)
+	n.stopShipping()
+	n.shipping.Wait()
+	for _, s := range n.shippers {
+		bounded(limit.shipping, s.Drain)
+	}
+	bounded(limit.shipping, n.spool.Flush)
+}
+
+// close gives everything back that open and start took.
+func (n *node) close() {
+	if n.client != nil {
+		n.client.Close()
+	}
+	if n.geo != nil {
+		n.geo.Close()
+	}
+	if err := errors.Join(n.journal.Close(), n.spool.Close()); err != nil {
+		slog.Error("close the spool", "error", err)
+	}
+}
+
+// waitReady waits until a part is ready, and says every ten seconds why it is
+// not.
+func waitReady(ctx context.Context, part string, ready func() error) error {
+	for began, said := time.Now(), time.Duration(0); ; {
+		err := ready()
+		if err == nil {
+			return nil
+		}
+		if waited := time.Since(began); waited-said > 10*time.Second {
+			said = waited
+			slog.Warn("still waiting", "for", part, "reason", err)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for %s: %w: %v", part, ctx.Err(), err)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}

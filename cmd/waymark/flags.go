@@ -1,0 +1,85 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"strings"
+
+	"waymark/clickhouse"
+	"waymark/tracker"
+)
+
+// The flags that several subcommands share. Each is also an environment
+// variable: --spool-ring is WAYMARK_SPOOL_RING.
+
+type dataFlags struct {
+	Data    string `help:"Directory of all state: keys, spools, snapshots, broker and engine." default:"waymark-data" type:"path" placeholder:"DIR"`
+	Secrets string `help:"Key ring for cookies and click ids, which nodes of one installation share: a file, or its content. DIR/secrets.json without it." placeholder:"FILE"`
+}
+
+func (f *dataFlags) dir() dataDir { return dataDir(f.Data) }
+
+// keyRing is the ring that --secrets gives, or that of the data directory,
+// which is made at the first start.
+func (f *dataFlags) keyRing() (*tracker.KeyRing, error) {
+	if strings.HasPrefix(strings.TrimSpace(f.Secrets), "{") {
+		return tracker.ParseKeyRing(f.Secrets)
+	}
+	if f.Secrets == "" {
+		return tracker.LoadOrCreateKeyRing(f.dir().path("secrets.json"))
+	}
+	content, err := os.ReadFile(f.Secrets)
+	if err != nil {
+		return nil, fmt.Errorf("read the key ring of --secrets: %w", err)
+	}
+	return tracker.ParseKeyRing(string(content))
+}
+
+type kafkaFlags struct {
+	Kafka []string `help:"Kafka brokers." default:"127.0.0.1:9092" placeholder:"HOST:PORT,…"`
+}
+
+type clickhouseFlags struct {
+	ClickHouse string `name:"clickhouse" help:"ClickHouse, native (clickhouse://user:password@host:9000) or HTTP (http://…). User and password are those of the data directory unless the URL has them." default:"http://127.0.0.1:8123" placeholder:"URL"`
+}
+
+// open prepares access to ClickHouse, with the credentials of a local
+// installation where the URL has none.
+func (f *clickhouseFlags) open(data dataDir) (*clickhouse.DB, error) {
+	password, err := data.clickhousePassword(false)
+	if err != nil {
+		return nil, err
+	}
+	database, err := clickhouse.Open(f.ClickHouse, engineUser, password)
+	if err != nil {
+		return nil, fmt.Errorf("--clickhouse: %w", err)
+	}
+	return database, nil
+}
+
+type edgeFlags struct {
+	Listen         string   `help:"Address of the public listener." default:"127.0.0.1:8080" placeholder:"HOST:PORT"`
+	Spool          string   `help:"Directory of the node's overflow segments and journal; the node's number belongs to it. The first free one of DIR/spool, DIR/spool-2, … without it." type:"path" placeholder:"DIR"`
+	SpoolRing      string   `help:"Directory of the node's ring, on a tmpfs." default:"/dev/shm" type:"path" placeholder:"DIR"`
+	SpoolRingBytes int64    `help:"Size of the ring." default:"67108864" placeholder:"BYTES"`
+	SpoolDiskBytes int64    `help:"Most that the segments may take on disk while Kafka is away." default:"8589934592" placeholder:"BYTES"`
+	GeoIP          []string `name:"geoip" help:"GeoIP2, GeoLite2 or DB-IP database (.mmdb); repeatable." type:"path" placeholder:"FILE"`
+	TrustedProxies []string `help:"Proxies whose X-Forwarded-For, -Proto and Forwarded headers count." placeholder:"CIDR,…"`
+	CookieDomain   string   `help:"Domain of the attribution cookie; the host alone without it." placeholder:"DOMAIN"`
+	RootURL        string   `help:"Where / leads instead of 404." placeholder:"URL"`
+	NotFoundURL    string   `help:"Where unknown codes lead instead of 404." placeholder:"URL"`
+}
+
+type metricsFlags struct {
+	Metrics string `help:"Address for /metrics, /healthz and /readyz, without a key; none without it." placeholder:"HOST:PORT"`
+}
+
+// listen takes an address, and says which flag to change when it is taken.
+func listen(flag, address string) (net.Listener, error) {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w; choose another address with --%s", address, err, flag)
+	}
+	return listener, nil
+}

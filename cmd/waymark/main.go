@@ -1,0 +1,53 @@
+// Command waymark is the one binary of Waymark: redirect node, ingest, admin
+// and the embedded default in one, a file per subcommand.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+type commands struct {
+	Up      upCommand      `cmd:"" help:"Everything in one command on the embedded default: broker, engine, edge, ingest, admin."`
+	Edge    edgeCommand    `cmd:"" help:"A redirect node."`
+	Ingest  ingestCommand  `cmd:"" help:"Move events from Kafka to ClickHouse."`
+	Admin   adminCommand   `cmd:"" help:"API for links, programmes, keys and reports."`
+	Engine  engineCommand  `cmd:"" help:"The embedded ClickHouse, on its HTTP interface."`
+	Migrate migrateCommand `cmd:"" help:"Bring a ClickHouse to the current schema."`
+	Links   linksCommand   `cmd:"" help:"Create, import and export links."`
+	Keys    keysCommand    `cmd:"" help:"Create, list and revoke API keys."`
+	Demo    demoCommand    `cmd:"" help:"Drive a simulated programme through the real HTTP endpoints and check every count."`
+	Version versionCommand `cmd:"" help:"Print the version."`
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var cli commands
+	parser := kong.Must(&cli,
+		kong.Name("waymark"),
+		kong.Description("A click and attribution edge tracker: redirects from memory, events through Kafka into ClickHouse."),
+		kong.DefaultEnvars("WAYMARK"),
+		kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+	)
+	command, err := parser.Parse(os.Args[1:])
+	parser.FatalIfErrorf(err)
+	// After the first signal a second one ends the process at once.
+	context.AfterFunc(ctx, stop)
+	if err := command.Run(); err != nil && !errors.Is(err, context.Canceled) {
+		fmt.Fprintln(os.Stderr, "waymark "+strings.Fields(command.Command())[0]+": "+err.Error())
+		os.Exit(1)
+	}
+}

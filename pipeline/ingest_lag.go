@@ -1,0 +1,42 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// IngestLag is how many records of waymark.clicks and waymark.actions are not
+// in ClickHouse yet. An ingest that has never committed lags by all there are.
+func IngestLag(ctx context.Context, client *kgo.Client) (int64, error) {
+	adm := kadm.NewClient(client)
+	committed, err := adm.FetchOffsets(ctx, IngestGroup)
+	if err == nil {
+		err = committed.Error()
+	}
+	if err != nil {
+		return 0, fmt.Errorf("ask how far ingest is: %w", err)
+	}
+	starts, err := adm.ListStartOffsets(ctx, TopicClicks, TopicActions)
+	if err != nil {
+		return 0, fmt.Errorf("ask for the start of the log: %w", err)
+	}
+	ends, err := adm.ListEndOffsets(ctx, TopicClicks, TopicActions)
+	if err != nil {
+		return 0, fmt.Errorf("ask for the end of the log: %w", err)
+	}
+	var lag int64
+	ends.Each(func(end kadm.ListedOffset) {
+		from := int64(0)
+		if start, ok := starts.Lookup(end.Topic, end.Partition); ok {
+			from = start.Offset
+		}
+		if at, ok := committed.Lookup(end.Topic, end.Partition); ok {
+			from = max(from, at.At)
+		}
+		lag += max(0, end.Offset-from)
+	})
+	return lag, nil
+}

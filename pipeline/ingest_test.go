@@ -1,0 +1,639 @@
+package pipeline
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"waymark/tracker"
+	"waymark/tracker/wire"
+)
+
+const testClickPartitions = 3
+
+// testKafka is a Kafka of the test's own, with what was written to it.
+type testKafka struct {
+	*kfake.Cluster
+	t       testing.TB
+	client  *kgo.Client
+	ordinal map[uint32]uint64 // next of each node
+	clicks  []*wire.Event     // each once, in order of writing
+	actions []*wire.Event     // those that count, in order of writing
+}
+
+func startKafka(t testing.TB) *testKafka {
+	t.Helper()
+	cluster, err := kfake.NewCluster(
+		kfake.NumBrokers(1),
+		kfake.SeedTopics(testClickPartitions, TopicClicks), kfake.SeedTopics(ActionPartitions, TopicActions),
+		kfake.SeedTopics(1, TopicLinks, TopicPrograms),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cluster.Close)
+	k := &testKafka{Cluster: cluster, t: t, ordinal: map[uint32]uint64{}}
+	k.client, err = NewClient(k.options(), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(k.client.Close)
+	return k
+}
+
+func (k *testKafka) options() ClientOptions {
+	return ClientOptions{Brokers: k.ListenAddrs(), ID: "test", Logger: testLogger(k.t)}
+}
+
+// write appends one record.
+func (k *testKafka) write(topic string, partition int32, value []byte) {
+	k.t.Helper()
+	record := &kgo.Record{Topic: topic, Partition: partition, Value: value}
+	if err := k.client.ProduceSync(context.Background(), record).FirstErr(); err != nil {
+		k.t.Fatal(err)
+	}
+}
+
+func (k *testKafka) encode(e *wire.Event) []byte {
+	k.t.Helper()
+	value, err := e.MarshalVT()
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	return value
+}
+
+// click writes the next click of a node, and now and then what it wrote
+// before, as a node does that crashed before it was acknowledged.
+func (k *testKafka) click(random *rand.Rand, node uint32) {
+	k.t.Helper()
+	e := &wire.Event{Event: "click", Node: node, Ordinal: k.ordinal[node], TimeMs: uint64(time.Now().UnixMilli()), Code: fmt.Sprint("c", random.IntN(9))}
+	k.ordinal[node]++
+	k.clicks = append(k.clicks, e)
+	k.write(TopicClicks, int32(node%testClickPartitions), k.encode(e))
+	if random.IntN(20) != 0 {
+		return
+	}
+	again := 0
+	for _, old := range slices.Backward(k.clicks) {
+		if old.Node == node && again < 5 {
+			again++
+		} else if old.Node == node {
+			break
+		}
+	}
+	mine := slices.DeleteFunc(slices.Clone(k.clicks), func(e *wire.Event) bool { return e.Node != node })
+	for _, old := range mine[len(mine)-again:] {
+		k.write(TopicClicks, int32(node%testClickPartitions), k.encode(old))
+	}
+}
+
+// action writes an action, half of the time one that was written before.
+func (k *testKafka) action(random *rand.Rand) {
+	k.t.Helper()
+	e := &wire.Event{Event: "purchase", Program: "p", OrderId: fmt.Sprint(len(k.actions)), Id: fmt.Sprint(random.Uint64()), Value: "1.50"}
+	if repeat := random.IntN(2) == 0 && len(k.actions) > 0; repeat {
+		e.OrderId = k.actions[random.IntN(len(k.actions))].OrderId
+		if random.IntN(3) == 0 {
+			e.Program = ""
+		}
+	} else {
+		k.actions = append(k.actions, e)
+	}
+	identity, _ := tracker.IdentityOfAction(e)
+	partition := int32(0)
+	for _, c := range identity.RecordKey() {
+		partition = (partition*31 + c) % ActionPartitions
+	}
+	k.write(TopicActions, partition, k.encode(e))
+}
+
+// load writes some of everything.
+func (k *testKafka) load(random *rand.Rand, events int) {
+	k.t.Helper()
+	for range events {
+		if random.IntN(4) == 0 {
+			k.action(random)
+		} else {
+			k.click(random, 1+uint32(random.IntN(5)))
+		}
+	}
+}
+
+// committedOffsets reads the committed offsets of a topic by partition.
+func (k *testKafka) committedOffsets(topic string) map[int32]kadm.OffsetResponse {
+	k.t.Helper()
+	offsets, err := kadm.NewClient(k.client).FetchOffsetsForTopics(context.Background(), IngestGroup, topic)
+	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
+		k.t.Fatal(err)
+	}
+	return offsets[topic]
+}
+
+// settled reports whether everything written is ingested and committed.
+func (k *testKafka) settled() bool {
+	for _, topic := range []string{TopicClicks, TopicActions} {
+		ends, err := kadm.NewClient(k.client).ListEndOffsets(context.Background(), topic)
+		if err != nil {
+			k.t.Fatal(err)
+		}
+		committed := k.committedOffsets(topic)
+		for partition, end := range ends[topic] {
+			if end.Offset > 0 && (committed[partition].At != end.Offset || strings.Contains(committed[partition].Metadata, `"to"`)) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// check compares both tables with what was written.
+func (k *testKafka) check(store *memoryStore) {
+	k.t.Helper()
+	for table := range store.tables {
+		clicks, actions := map[string]int{}, map[string]int{}
+		for row := range store.rows(table) {
+			if row.event.Event == "click" {
+				clicks[fmt.Sprint(row.event.Node, "/", row.event.Ordinal)]++
+			} else {
+				actions[row.event.OrderId+"/"+row.event.Id]++
+			}
+		}
+		lost, doubled := 0, 0
+		count := func(n int) {
+			switch {
+			case n == 0:
+				lost++
+			case n > 1:
+				doubled++
+			}
+		}
+		for _, e := range k.clicks {
+			count(clicks[fmt.Sprint(e.Node, "/", e.Ordinal)])
+		}
+		for _, e := range k.actions {
+			count(actions[e.OrderId+"/"+e.Id])
+		}
+		if lost+doubled > 0 || len(clicks) != len(k.clicks) || len(actions) != len(k.actions) {
+			k.t.Errorf("table %s: %d lost, %d doubled; %d clicks of %d, %d actions of %d",
+				table, lost, doubled, len(clicks), len(k.clicks), len(actions), len(k.actions))
+		}
+	}
+}
+
+func testLogger(t testing.TB) *slog.Logger {
+	return slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelInfo}))
+}
+
+// testWriter shows the log of a test that fails. Clients go on for a moment
+// after the end of a test, when Log may no longer be called.
+type testWriter struct{ t testing.TB }
+
+func (w testWriter) Write(line []byte) (int, error) {
+	if w.t.Context().Err() == nil {
+		w.t.Log(string(bytes.TrimSpace(line)))
+	}
+	return len(line), nil
+}
+
+// running is an Ingest under way.
+type running struct {
+	*Ingest
+	t      testing.TB
+	cancel context.CancelFunc
+	done   chan struct{}
+	once   sync.Once
+}
+
+func startIngest(t testing.TB, o IngestOptions) *running {
+	t.Helper()
+	o.Linger = 10 * time.Millisecond
+	if o.Logger == nil {
+		o.Logger = testLogger(t)
+	}
+	in, err := NewIngest(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &running{Ingest: in, t: t, cancel: cancel, done: make(chan struct{})}
+	go func() {
+		defer close(r.done)
+		if err := in.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	}()
+	t.Cleanup(r.stop)
+	return r
+}
+
+func (r *running) stop() {
+	r.cancel()
+	<-r.done
+}
+
+// crash stops it without letting anything end that is under way.
+func (r *running) crash() {
+	r.events.grace, r.catalog.grace = 0, 0
+	r.stop()
+}
+
+// valueOf reads a counter.
+func valueOf(t testing.TB, counter prometheus.Counter) float64 {
+	t.Helper()
+	var m dto.Metric
+	if err := counter.Write(&m); err != nil {
+		t.Fatal(err)
+	}
+	return m.GetCounter().GetValue()
+}
+
+// eventually waits for something that must come to be, however slow the
+// machine is.
+func eventually(t testing.TB, what string, f func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !f(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not within a minute", what)
+		}
+	}
+}
+
+func TestIngest(t *testing.T) {
+	k, store := startKafka(t), newMemoryStore()
+	random := rand.New(rand.NewPCG(1, 1))
+	k.load(random, 300)
+	k.write(TopicClicks, 0, []byte("no event at all"))
+	registry := prometheus.NewRegistry()
+	in := startIngest(t, IngestOptions{Clients: k.options(), Store: store, Registerer: registry})
+	k.load(random, 300)
+	eventually(t, "all is ingested", k.settled)
+	k.check(store)
+	if err := in.Ready(); err != nil {
+		t.Errorf("not ready: %v", err)
+	}
+	if got := valueOf(t, in.metrics.rows.WithLabelValues(TopicClicks)); int(got) != len(k.clicks) {
+		t.Errorf("the metric counts %v clicks, want %d", got, len(k.clicks))
+	}
+	if got := valueOf(t, in.metrics.refused.WithLabelValues(TopicClicks)); got != 1 {
+		t.Errorf("the metric counts %v refused records, want 1", got)
+	}
+	if got := valueOf(t, in.metrics.missing.WithLabelValues(TopicClicks)); got != 0 {
+		t.Errorf("the metric counts %v missing ordinals, want none", got)
+	}
+	if families, err := registry.Gather(); err != nil || len(families) < 8 {
+		t.Errorf("%d metrics, %v", len(families), err)
+	}
+	// After a restart there is nothing to do.
+	inserts := store.inserts.Load()
+	in.stop()
+	again := startIngest(t, IngestOptions{Clients: k.options(), Store: store})
+	eventually(t, "the group is joined", func() bool { return again.Ready() == nil })
+	k.load(random, 1)
+	eventually(t, "one more is ingested", k.settled)
+	k.check(store)
+	if got := store.inserts.Load(); got > inserts+1 {
+		t.Errorf("%d inserts for at most one new row", got-inserts)
+	}
+}
+
+// Wherever ingest dies within an insert, the next one completes it.
+func TestIngestCrashAtEveryStep(t *testing.T) {
+	for _, step := range []string{"ordinals", "seen", "insert", "between", "inserted"} {
+		t.Run(step, func(t *testing.T) {
+			t.Parallel()
+			k, store := startKafka(t), newMemoryStore()
+			random := rand.New(rand.NewPCG(2, 2))
+			var reached chan struct{}
+			store.fault = func(at string, _ int) error {
+				if at != step || reached == nil {
+					return nil
+				}
+				select {
+				case reached <- struct{}{}:
+				default:
+				}
+				return errors.New("the process dies here")
+			}
+			for range 4 {
+				reached = make(chan struct{}, 1)
+				k.load(random, 40)
+				in := startIngest(t, IngestOptions{Clients: k.options(), Store: store, Instance: "one"})
+				<-reached
+				in.crash()
+			}
+			reached = nil
+			startIngest(t, IngestOptions{Clients: k.options(), Store: store, Instance: "one"})
+			eventually(t, "all is ingested", k.settled)
+			k.check(store)
+		})
+	}
+}
+
+// A crash before the first commit, after it, after the second, and so on.
+func TestIngestCrashAtCommits(t *testing.T) {
+	k, store := startKafka(t), newMemoryStore()
+	random := rand.New(rand.NewPCG(3, 3))
+	var left atomic.Int64 // commits that succeed
+	broken := make(chan struct{}, 1)
+	k.ControlKey(int16(kmsg.OffsetCommit), func(kmsg.Request) (kmsg.Response, error, bool) {
+		k.KeepControl()
+		if left.Add(-1) >= 0 {
+			return nil, nil, false
+		}
+		select {
+		case broken <- struct{}{}:
+		default:
+		}
+		return nil, errors.New("the connection breaks"), true
+	})
+	for round := range 12 {
+		k.load(random, 30)
+		left.Store(int64(round))
+		select {
+		case <-broken: // of the round before
+		default:
+		}
+		in := startIngest(t, IngestOptions{Clients: k.options(), Store: store, Instance: "one"})
+		<-broken
+		in.crash()
+	}
+	left.Store(1 << 40)
+	startIngest(t, IngestOptions{Clients: k.options(), Store: store, Instance: "one"})
+	eventually(t, "all is ingested", k.settled)
+	k.check(store)
+}
+
+// ClickHouse fails at random, at every step, also after it did what it says it
+// did not.
+func TestIngestStoreFails(t *testing.T) {
+	k, store := startKafka(t), newMemoryStore()
+	random := rand.New(rand.NewPCG(4, 4))
+	var mu sync.Mutex
+	dice := rand.New(rand.NewPCG(5, 5))
+	store.fault = func(string, int) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if dice.IntN(8) == 0 {
+			return errors.New("too many parts")
+		}
+		return nil
+	}
+	in := startIngest(t, IngestOptions{Clients: k.options(), Store: store})
+	for range 5 {
+		k.load(random, 50)
+	}
+	eventually(t, "all is ingested", k.settled)
+	k.check(store)
+	if valueOf(t, in.metrics.insertErrors) == 0 {
+		t.Error("no insert failed")
+	}
+}
+
+// An insert that hangs is given up and made again.
+func TestIngestInsertHangs(t *testing.T) {
+	k, store := startKafka(t), newMemoryStore()
+	store.hang = func(ctx context.Context) {
+		if store.inserts.Load() < 3 {
+			<-ctx.Done()
+		}
+	}
+	k.load(rand.New(rand.NewPCG(6, 6)), 20)
+	startIngest(t, IngestOptions{Clients: k.options(), Store: store, InsertTime: 100 * time.Millisecond})
+	eventually(t, "all is ingested", k.settled)
+	k.check(store)
+}
+
+// Members come and go while the load flows, in order and by crashes.
+func TestIngestRebalances(t *testing.T) {
+	k, store := startKafka(t), newMemoryStore()
+	random := rand.New(rand.NewPCG(7, 7))
+	options := func(name string) IngestOptions {
+		return IngestOptions{Clients: k.options(), Store: store, Instance: name}
+	}
+	members := []*running{startIngest(t, options("0"))}
+	for round := range 8 {
+		k.load(random, 60)
+		switch {
+		case len(members) == 1:
+			members = append(members, startIngest(t, options(fmt.Sprint(round+1))))
+			eventually(t, "the new member is given partitions", func() bool { return members[1].Ready() == nil })
+		case round%3 == 0:
+			i := random.IntN(2)
+			name := members[i].opts.Instance
+			members[i].crash()
+			members[i] = startIngest(t, options(name)) // takes its place
+		default:
+			members[0].stop()
+			members = members[1:]
+		}
+	}
+	eventually(t, "all is ingested", k.settled)
+	k.check(store)
+}
+
+// A commit of somebody whom Kafka took for dead is refused, and nothing is
+// inserted on the strength of it.
+func TestIngestFenced(t *testing.T) {
+	k, store := startKafka(t), newMemoryStore()
+	in := startIngest(t, IngestOptions{Clients: k.options(), Store: store})
+	eventually(t, "the group is joined", func() bool { return in.Ready() == nil })
+	id, err := TopicID(t.Context(), k.client, TopicClicks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := topicPartition{topic: TopicClicks, topicID: id}
+	for name, m := range map[string]*membership{
+		"unknown member": {client: k.client, group: IngestGroup, member: "somebody", generation: 1},
+		"no member":      {client: k.client, group: IngestGroup, generation: -1},
+	} {
+		p := &partitionIngest{Ingest: in.Ingest, of: of, member: m, sifter: &ordinalSifter{store: store, last: map[uint16]uint64{}}}
+		record := &kgo.Record{Value: k.encode(&wire.Event{Event: "click", Node: 1})}
+		if _, err := p.insert(t.Context(), plan{source: of.source(), from: 0, to: 1}, []*kgo.Record{record}); !errors.Is(err, errFenced) {
+			t.Errorf("%s: error %v, want that it is fenced", name, err)
+		}
+	}
+	if got := store.inserts.Load(); got != 0 {
+		t.Errorf("%d inserts", got)
+	}
+}
+
+// The group's offsets are gone; events knows where to go on.
+func TestIngestWithoutCommittedOffset(t *testing.T) {
+	k, store := startKafka(t), newMemoryStore()
+	random := rand.New(rand.NewPCG(8, 8))
+	k.load(random, 100)
+	in := startIngest(t, IngestOptions{Clients: k.options(), Store: store})
+	eventually(t, "all is ingested", k.settled)
+	in.stop()
+	if _, err := kadm.NewClient(k.client).DeleteGroup(t.Context(), IngestGroup); err != nil {
+		t.Fatal(err)
+	}
+	k.load(random, 100)
+	startIngest(t, IngestOptions{Clients: k.options(), Store: store})
+	eventually(t, "all is ingested", func() bool {
+		n := 0
+		for range store.rows("events") {
+			n++
+		}
+		return n >= len(k.clicks)+len(k.actions)
+	})
+	k.check(store)
+}
+
+// Records that Kafka removed before they were read are counted, and the rest
+// is ingested.
+func TestIngestTrimmed(t *testing.T) {
+	k, store := startKafka(t), newMemoryStore()
+	for i := range 10 {
+		k.write(TopicClicks, 0, k.encode(&wire.Event{Event: "click", Node: 3, Ordinal: uint64(i)}))
+	}
+	in := startIngest(t, IngestOptions{Clients: k.options(), Store: store})
+	eventually(t, "all is ingested", k.settled)
+	in.stop()
+	for i := range 10 {
+		k.write(TopicClicks, 0, k.encode(&wire.Event{Event: "click", Node: 3, Ordinal: uint64(10 + i)}))
+	}
+	trim := kadm.Offsets{}
+	trim.Add(kadm.Offset{Topic: TopicClicks, Partition: 0, At: 14})
+	if _, err := kadm.NewClient(k.client).DeleteRecords(t.Context(), trim); err != nil {
+		t.Fatal(err)
+	}
+	in = startIngest(t, IngestOptions{Clients: k.options(), Store: store})
+	eventually(t, "the rest is ingested", k.settled)
+	ordinals := 0
+	for row := range store.rows("events") {
+		if row.event.Ordinal >= 10 && row.event.Ordinal < 14 {
+			t.Errorf("ordinal %d came from nowhere", row.event.Ordinal)
+		}
+		ordinals++
+	}
+	if ordinals != 16 {
+		t.Errorf("%d rows, want 16", ordinals)
+	}
+	if got := valueOf(t, in.metrics.lost.WithLabelValues(TopicClicks)); got != 4 {
+		t.Errorf("the metric counts %v lost records, want 4", got)
+	}
+	if got := valueOf(t, in.metrics.missing.WithLabelValues(TopicClicks)); got != 4 {
+		t.Errorf("the metric counts %v missing ordinals, want 4", got)
+	}
+}
+
+// A topic that is deleted and created anew, under a running ingest, is another
+// source: nothing of the old progress is applied to it.
+func TestIngestRecreatedTopic(t *testing.T) {
+	k, store := startKafka(t), newMemoryStore()
+	in := startIngest(t, IngestOptions{Clients: k.options(), Store: store})
+	for i := range 10 {
+		k.write(TopicClicks, 0, k.encode(&wire.Event{Event: "click", Node: 3, Ordinal: uint64(i)}))
+	}
+	eventually(t, "all is ingested", k.settled)
+	adm := kadm.NewClient(k.client)
+	if _, err := adm.DeleteTopic(t.Context(), TopicClicks); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the topic is created anew", func() bool {
+		_, err := adm.CreateTopic(t.Context(), testClickPartitions, 1, nil, TopicClicks)
+		return err == nil || errors.Is(err, kerr.TopicAlreadyExists)
+	})
+	fresh, err := NewClient(k.options(), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fresh.Close()
+	k.client = fresh
+	for i := range 15 {
+		k.write(TopicClicks, 0, k.encode(&wire.Event{Event: "click", Node: 3, Ordinal: uint64(i)}))
+	}
+	rows := func() (sources map[uint32]int) {
+		sources = map[uint32]int{}
+		for row := range store.rows("events") {
+			sources[row.source]++
+		}
+		return sources
+	}
+	source := sourceOf(t, k, TopicClicks)
+	eventually(t, "the new topic is ingested", func() bool { return rows()[source] >= 15 })
+	if counts := rows(); len(counts) != 2 || counts[source] != 15 {
+		t.Errorf("rows by source: %v, want 10 and 15", counts)
+	}
+	in.stop()
+}
+
+func sourceOf(t testing.TB, k *testKafka, topic string) uint32 {
+	t.Helper()
+	id, err := TopicID(t.Context(), k.client, topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return SourceNumber(id)
+}
+
+// A backlog goes in plans of bounded size.
+func TestIngestPlansAreBounded(t *testing.T) {
+	k, store := startKafka(t), newMemoryStore()
+	var records []*kgo.Record
+	for i := range 5000 {
+		e := &wire.Event{Event: "click", Node: 3, Ordinal: uint64(i), City: strings.Repeat("x", 100)}
+		k.clicks = append(k.clicks, e)
+		records = append(records, &kgo.Record{Topic: TopicClicks, Value: k.encode(e)})
+	}
+	if err := k.client.ProduceSync(t.Context(), records...).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	in := startIngest(t, IngestOptions{Clients: k.options(), Store: store, PlanRowsMax: 700, PlanBytesMax: 50_000})
+	eventually(t, "all is ingested", k.settled)
+	in.stop()
+	k.check(store)
+	least := (len(records[0].Value) * 5000) / 50_000
+	if got := int(store.inserts.Load()); got < least || got > 3*least {
+		t.Errorf("%d inserts, want %d or some more", got, least)
+	}
+}
+
+// Ready says what is wrong.
+func TestIngestReady(t *testing.T) {
+	k, store := startKafka(t), newMemoryStore()
+	k.load(rand.New(rand.NewPCG(9, 9)), 10)
+	var mu sync.Mutex
+	away := true
+	store.fault = func(string, int) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if away {
+			return errors.New("ClickHouse is away")
+		}
+		return nil
+	}
+	in := startIngest(t, IngestOptions{Clients: k.options(), Store: store})
+	eventually(t, "ClickHouse being away shows", func() bool {
+		err := in.Ready()
+		return err != nil && strings.Contains(err.Error(), "ClickHouse is away")
+	})
+	mu.Lock()
+	away = false
+	mu.Unlock()
+	eventually(t, "it is ready", func() bool { return in.Ready() == nil })
+	k.Cluster.Close()
+	eventually(t, "Kafka being away shows", func() bool {
+		err := in.Ready()
+		return err != nil && strings.Contains(err.Error(), "Kafka")
+	})
+}

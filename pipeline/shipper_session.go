@@ -1,0 +1,179 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"waymark/pipeline/spool"
+	"waymark/tracker/wire"
+)
+
+const (
+	// A request carries one batch of each partition, together at most this
+	// much. It is well below the megabyte that Kafka takes by default, and
+	// the bound of what a shipper keeps in memory.
+	shipBytesMax  = 512 << 10
+	shipEventsMax = 4096
+	// frameBytesMin is the least space of a frame in a spool.
+	frameBytesMin = 32
+	// shipSlice is after how many events the shipper lets others run. It
+	// shares a core with redirects, which must not wait for a whole batch.
+	shipSlice = 32
+)
+
+// shipSession is the life of one Kafka client. It ends at the first failure:
+// a client that has given a batch up goes on with the next, and when the first
+// is sent again, its ordinals are below those that arrived. Ingest would take
+// them for repeats.
+//
+// For the same reason a session's first batch has one event: the client, which
+// has not seen the topic yet, might cut a longer one in two.
+type shipSession struct {
+	*Shipper
+	client   *kgo.Client
+	routes   router
+	bytesMax int
+	done     func() bool
+	shipped  bool // at least one batch
+
+	buf     []byte // for Next
+	event   wire.Event
+	records []kgo.Record
+	values  []byte // of the records, one after the other
+}
+
+func (s *shipSession) run(ctx context.Context) (err error) {
+	s.client, err = NewClient(s.opts.Clients, append(s.router.producerOpts(),
+		kgo.RequiredAcks(kgo.AllISRAcks()), kgo.MaxProduceRequestsInflightPerBroker(1),
+		// Nothing is sent before Flush, so that what is flushed is one batch
+		// of each partition: it arrives as a whole or not at all.
+		kgo.ManualFlushing(), kgo.MaxBufferedRecords(2*shipEventsMax),
+		kgo.ProducerBatchCompression(kgo.Lz4Compression(), kgo.NoCompression()),
+	)...)
+	if err != nil {
+		return err
+	}
+	defer s.client.Close()
+	if s.routes, err = s.router.begin(ctx, s.client); err != nil {
+		return err
+	}
+	s.buf = make([]byte, spool.FrameBytesMax)
+	s.records = make([]kgo.Record, 0, shipEventsMax)
+	s.values = make([]byte, 0, s.bytesMax+spool.FrameBytesMax)
+	for position := s.source.Acked(); !s.done(); {
+		began := time.Now()
+		if position, err = s.gather(ctx, position); err != nil {
+			return err
+		}
+		if err := s.produce(ctx); err != nil {
+			return err
+		}
+		s.source.Ack(position)
+		s.shipped = true
+		s.failure.Store(nil)
+		if wait := s.opts.Linger - time.Since(began); wait > 0 && len(s.values) < s.bytesMax/2 && !s.done() {
+			sleep(ctx, wait)
+		}
+	}
+	return nil
+}
+
+// alreadyOver is a context for looking without waiting.
+var alreadyOver = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
+// gather waits for frames from position on and fills records with what is
+// there, up to one batch. It returns the position after them.
+func (s *shipSession) gather(ctx context.Context, position spool.Position) (spool.Position, error) {
+	s.records, s.values = s.records[:0], s.values[:0]
+	looking := ctx
+	for len(s.values) < s.bytesMax && len(s.records)+len(s.buf)/frameBytesMin <= shipEventsMax {
+		batch, err := s.source.Next(looking, position, s.buf)
+		if err != nil {
+			if looking != ctx && errors.Is(err, context.Canceled) {
+				break // no more for now
+			}
+			return position, fmt.Errorf("read the spool at %d: %w", position, err)
+		}
+		for i := range batch.Frames {
+			if i > 0 && (!s.shipped || len(s.values) >= s.bytesMax) {
+				return batch.Frames[i].Position, nil
+			}
+			if err := s.add(ctx, &batch, &batch.Frames[i]); err != nil {
+				return position, err
+			}
+			if i%shipSlice == shipSlice-1 {
+				runtime.Gosched()
+			}
+		}
+		if position = batch.End; !s.shipped {
+			break
+		}
+		looking = alreadyOver
+	}
+	return position, nil
+}
+
+// add encodes the event of a frame into a record. A frame that is no event is
+// counted and left out: its ordinal is then missing, and ingest says so too.
+func (s *shipSession) add(ctx context.Context, batch *spool.Batch, frame *spool.Frame) error {
+	s.event.Reset()
+	if err := s.event.UnmarshalVTUnsafe(frame.Payload); err != nil {
+		s.metrics.corrupt.Inc()
+		s.opts.Logger.Error("a frame of the spool is no event and is left out",
+			"topic", s.topic, "position", frame.Position, "ordinal", frame.Ordinal, "error", err)
+		return nil
+	}
+	record := kgo.Record{Topic: s.topic}
+	if err := s.routes.route(ctx, batch, frame, &s.event, &record); err != nil {
+		return err
+	}
+	s.opts.Enricher.Enrich(&s.event)
+	size := s.event.SizeVT()
+	from := len(s.values)
+	s.values = slices.Grow(s.values, size)[:from+size]
+	record.Value = s.values[from : from+size : from+size]
+	if _, err := s.event.MarshalToSizedBufferVT(record.Value); err != nil {
+		panic("BUG: encode an event: " + err.Error())
+	}
+	s.records = append(s.records, record)
+	return nil
+}
+
+// produce sends the records and returns once Kafka has all of them. It waits
+// as long as Kafka is away.
+func (s *shipSession) produce(ctx context.Context) error {
+	if len(s.records) == 0 {
+		return nil
+	}
+	began := time.Now()
+	s.waiting.Store(began.UnixNano())
+	defer s.waiting.Store(0)
+	var failed error // promises are called one at a time
+	for i := range s.records {
+		s.client.Produce(context.Background(), &s.records[i], func(_ *kgo.Record, err error) {
+			if err != nil && failed == nil {
+				failed = err
+			}
+		})
+	}
+	if err := s.client.Flush(ctx); err != nil {
+		return fmt.Errorf("send %d events to %s: %w", len(s.records), s.topic, err)
+	}
+	if failed != nil {
+		return fmt.Errorf("send %d events to %s: %w", len(s.records), s.topic, failed)
+	}
+	s.metrics.events.Add(float64(len(s.records)))
+	s.metrics.batchEvents.Observe(float64(len(s.records)))
+	s.metrics.ackSeconds.Observe(time.Since(began).Seconds())
+	return nil
+}

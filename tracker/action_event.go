@@ -1,0 +1,202 @@
+package tracker
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"waymark/tracker/wire"
+)
+
+// actionSource is where an action came from and what the request says besides
+// the action itself.
+type actionSource struct {
+	way      string
+	key      *APIKey // nil for the pixel
+	host     []byte
+	now      time.Time
+	reasons  Reasons
+	visitor  uint64          // of the cookie
+	touches  []Touch         // of the cookie, the last at the end
+	patience context.Context // ends when links should be waited for no longer
+}
+
+// event turns an action into the event that is kept, with the fields of its
+// link as they are now. The error is a *FieldError.
+//
+// The link is the code's if one is given: somebody named it on purpose. Else
+// it is the click's, else that of the cookie's last touch. A referrer or
+// channel that is given replaces the link's.
+func (a *Actions) event(act *Action, src *actionSource) (*wire.Event, error) {
+	if err := act.check(src.now); err != nil {
+		return nil, err
+	}
+	if act.VisitorID == 0 {
+		act.VisitorID = src.visitor
+	}
+	if act.ClickID == "" && act.VisitorID == 0 && act.UserID == "" && act.Code == "" && act.Referrer.ID == "" {
+		return nil, fieldErrorf("click_id", "is missing, and so are visitor_id, user_id, code and referrer: nothing says whose action this is")
+	}
+	e := &wire.Event{
+		Event: act.Event, Stage: StageOf(act.Event), Reasons: uint32(src.reasons), VisitorId: act.VisitorID,
+		Id: act.ID, UserId: act.UserID, OrderId: act.OrderID, Value: act.Value, Plan: act.Plan,
+		Properties: act.Properties,
+	}
+	if act.Time.IsZero() {
+		act.Time = src.now
+	}
+	e.TimeMs = uint64(act.Time.UnixMilli())
+
+	link, field, err := a.actionLink(act, src, e)
+	if err != nil {
+		return nil, err
+	}
+	program, err := a.actionProgram(act, src.key, link, field)
+	if err != nil {
+		return nil, err
+	}
+	if err := describeAction(e, act, link, program); err != nil {
+		return nil, err
+	}
+	if e.Id == "" && e.OrderId == "" {
+		e.Id = defaultActionID(act, src)
+	}
+	return e, nil
+}
+
+// actionLink finds the action's link, nil if it has none, and the field that
+// it was found by. It notes the click in e.
+func (a *Actions) actionLink(act *Action, src *actionSource, e *wire.Event) (link *Prepared, field string, err error) {
+	touches := src.touches
+	if len(touches) > 0 {
+		link, field = a.Links.ByNumber(touches[len(touches)-1].Link), "program"
+	}
+	if act.ClickID != "" {
+		click, err := a.ClickIDs.parse([]byte(act.ClickID), a.Now())
+		if err != nil {
+			return nil, "", fieldErrorf("click_id", "is %v", err)
+		}
+		if link = a.link(src.patience, click.Link); link == nil {
+			return nil, "", fieldErrorf("click_id", "belongs to link number %d, which does not exist", click.Link)
+		}
+		field = "click_id"
+		e.ClickTimeMs, e.ClickNode, e.ClickSequence = click.TimeMS, uint32(click.Node), uint32(click.Sequence)
+		touches = addTouch(touches, click)
+	}
+	e.Touches = a.wireTouches(touches)
+	if act.Code != "" {
+		if link = a.Links.Resolve(src.host, []byte(act.Code)); link == nil {
+			return nil, "", fieldErrorf("code", "there is no link with the code %q", act.Code)
+		}
+		field = "code"
+	}
+	return link, field, nil
+}
+
+// addTouch puts a click among the touches of the cookie, unless one of them is
+// this click or the repeats of it.
+func addTouch(touches []Touch, click Click) []Touch {
+	at := 0
+	for i, t := range touches {
+		if t.Link == click.Link && t.CountedMS <= click.TimeMS && click.TimeMS <= t.TimeMS {
+			return touches
+		}
+		if t.TimeMS <= click.TimeMS {
+			at = i + 1
+		}
+	}
+	return slices.Insert(slices.Clone(touches), at, Touch{Link: click.Link, TimeMS: click.TimeMS, CountedMS: click.TimeMS})
+}
+
+// wireTouches are the touches with the channels of their links.
+func (a *Actions) wireTouches(touches []Touch) []*wire.Touch {
+	encoded := make([]*wire.Touch, len(touches))
+	for i, t := range touches {
+		encoded[i] = &wire.Touch{Link: uint32(t.Link), TimeMs: t.TimeMS}
+		if link := a.Links.ByNumber(t.Link); link != nil {
+			encoded[i].Channel = link.Link.Channel
+		}
+	}
+	return encoded
+}
+
+// actionProgram is the programme that the action counts in: the given one,
+// else its link's, else the key's. It is nil where only the user's signup
+// tells, which is looked up when a report is read.
+func (a *Actions) actionProgram(act *Action, key *APIKey, link *Prepared, linkField string) (*Program, error) {
+	bound := ""
+	if key != nil {
+		bound = key.Program
+	}
+	field := "program"
+	var program *Program
+	switch {
+	case act.Program != "":
+		found, ok := a.Links.Program(act.Program)
+		if !ok {
+			return nil, fieldErrorf(field, "there is no programme %q", act.Program)
+		}
+		program = found
+	case link != nil:
+		program, field = link.Program, linkField
+	case bound != "":
+		found, ok := a.Links.Program(bound)
+		if !ok {
+			return nil, fieldErrorf(field, "the programme %q of this key does not exist", bound)
+		}
+		program = found
+	}
+	if bound != "" && program.Name != bound {
+		return nil, fieldErrorf(field, "belongs to the programme %q, and this key is good for %q only", program.Name, bound)
+	}
+	return program, nil
+}
+
+// describeAction writes what the link and the programme say into e, and what
+// the action says instead.
+func describeAction(e *wire.Event, act *Action, link *Prepared, program *Program) error {
+	if link != nil {
+		l := link.Link
+		e.Campaign, e.Channel, e.Link, e.Code, e.Domain = l.Campaign, l.Channel, l.Number, l.Code, l.Domain
+		e.ReferrerId, e.ReferrerType, e.RefereeType = l.ReferrerId, l.ReferrerType, l.RefereeType
+	}
+	if act.Channel != "" {
+		e.Channel = act.Channel
+	}
+	if act.Referrer.ID != "" {
+		e.ReferrerId, e.ReferrerType = act.Referrer.ID, act.Referrer.Type
+	}
+	e.Currency = act.Currency
+	if program == nil {
+		return nil
+	}
+	e.Program = program.Name
+	if t := act.Referrer.Type; t != "" && len(program.PartyTypes) > 0 && !slices.Contains(program.PartyTypes, t) {
+		return fieldErrorf("referrer.type", "the programme %q knows %s only", program.Name, strings.Join(program.PartyTypes, ", "))
+	}
+	if act.Currency != "" && act.Currency != program.Currency {
+		return fieldErrorf("currency", "the programme %q counts in %s; convert the value", program.Name, program.Currency)
+	}
+	if act.Value != "" {
+		e.Currency = program.Currency
+	}
+	return nil
+}
+
+// defaultActionID is the idempotency key of an action that brought none: a
+// person signs up and activates once, a network's postback and a pixel report
+// each event once a click, and nothing else can be known to be a repeat.
+func defaultActionID(act *Action, src *actionSource) string {
+	once := act.Event == EventSignup || act.Event == EventActivate
+	fromClick := src.way == wayPostback || src.way == wayPixel
+	switch {
+	case once && act.UserID != "":
+		return "user:" + act.UserID
+	case fromClick && act.ClickID != "":
+		return "click:" + act.ClickID
+	case src.way == wayPixel && act.VisitorID != 0:
+		return "visitor:" + FormatVisitorID(act.VisitorID)
+	}
+	return randomActionID()
+}

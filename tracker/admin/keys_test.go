@@ -1,0 +1,47 @@
+package admin
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestKeys(t *testing.T) {
+	f := newFixture(t)
+	made := f.want(t, 201, "POST", "/v1/keys", f.admin, `{"role":"read","program":"wedding"}`)
+	secret, _ := made["secret"].(string)
+	id, _ := made["id"].(string)
+	if !strings.HasPrefix(secret, "wmk_"+id+"_") || made["role"] != "read" || made["program"] != "wedding" || made["hash"] != nil {
+		t.Errorf("made %v", made)
+	}
+	f.want(t, 200, "GET", "/v1/links", secret, "")
+	answer := f.send("GET", "/v1/keys", f.admin, "")
+	if f.lastStatus != 200 || !strings.Contains(answer, id) || strings.Contains(answer, secret) || strings.Contains(answer, "hash") {
+		t.Errorf("list: %s", answer)
+	}
+	for range 2 { // revoking is idempotent
+		f.want(t, 204, "DELETE", "/v1/keys/"+id, f.admin, "")
+		f.want(t, 204, "DELETE", "/v1/keys?id="+id, f.admin, "")
+	}
+	f.want(t, 401, "GET", "/v1/links", secret, "")
+	f.want(t, 404, "DELETE", "/v1/keys/nope", f.admin, "")
+	f.want(t, 404, "DELETE", "/v1/keys/bootstrap", f.admin, "")
+	f.wantFault(t, 422, "id", "DELETE", "/v1/keys", f.admin, "")
+	f.wantFault(t, 422, "role", "POST", "/v1/keys", f.admin, `{"role":"root"}`)
+	f.wantFault(t, 422, "role", "POST", "/v1/keys", f.admin, `{"role":7}`)
+	f.wantFault(t, 422, "program", "POST", "/v1/keys", f.admin, `{"role":"read","program":"nope"}`)
+	f.wantFault(t, 422, "colour", "POST", "/v1/keys", f.admin, `{"role":"read","colour":"red"}`)
+	f.wantFault(t, 400, "", "POST", "/v1/keys", f.admin, `read`)
+}
+
+func TestKeysOfAKeyWithAProgram(t *testing.T) {
+	f := newFixture(t)
+	if list := f.want(t, 200, "GET", "/v1/keys", f.weddingAdmin, "")["keys"].([]any); len(list) != 2 {
+		t.Errorf("list %v", list)
+	}
+	if made := f.want(t, 201, "POST", "/v1/keys", f.weddingAdmin, `{"role":"admin"}`); made["program"] != "wedding" {
+		t.Errorf("made %v", made)
+	}
+	f.wantFault(t, 403, "program", "POST", "/v1/keys", f.weddingAdmin, `{"role":"read","program":"general"}`)
+	id := strings.Split(f.read, "_")[1]
+	f.want(t, 404, "DELETE", "/v1/keys/"+id, f.weddingAdmin, "")
+}

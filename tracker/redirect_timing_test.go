@@ -1,0 +1,165 @@
+//go:build !race
+
+package tracker
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"waymark/tracker/wire"
+)
+
+// endlessConn is a connection on which the same request arrives again and
+// again, a number of times.
+type endlessConn struct {
+	request []byte
+	rest    []byte
+	left    int
+}
+
+var loopback = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}
+
+func (c *endlessConn) Read(b []byte) (int, error) {
+	if len(c.rest) == 0 {
+		if c.left == 0 {
+			return 0, io.EOF
+		}
+		c.left--
+		c.rest = c.request
+	}
+	n := copy(b, c.rest)
+	c.rest = c.rest[n:]
+	return n, nil
+}
+
+func (c *endlessConn) Write(b []byte) (int, error)      { return len(b), nil }
+func (c *endlessConn) Close() error                     { return nil }
+func (c *endlessConn) LocalAddr() net.Addr              { return loopback }
+func (c *endlessConn) RemoteAddr() net.Addr             { return loopback }
+func (c *endlessConn) SetDeadline(time.Time) error      { return nil }
+func (c *endlessConn) SetReadDeadline(time.Time) error  { return nil }
+func (c *endlessConn) SetWriteDeadline(time.Time) error { return nil }
+
+func newTimedEdge(b *testing.B) *edgeServer {
+	return newTestEdge(b, func(o *EdgeOptions) { o.Hits, o.Now = new(countingSink), nil },
+		&wire.Link{Code: "hello", Url: "https://shop.example/landing?a=1", Channel: "qr", ReferrerId: "ada", ReferrerType: "user"})
+}
+
+// timedCookie is the cookie of a visitor with so many touches.
+func timedCookie(s *edgeServer, touches int) string {
+	v := &Visitor{ID: 1}
+	for i := range touches {
+		v.Click(LinkNumber(i+2), uint64(edgeNow.UnixMilli()+int64(i*100_000)), time.Hour)
+	}
+	v.Extend(uint64(time.Now().UnixMilli()), 90*24*time.Hour)
+	return "wm=" + string(s.Cookies.Append(nil, goldenNonce, v))
+}
+
+// BenchmarkServe is everything but the kernel, beside bare fasthttp which
+// answers with as many bytes.
+func BenchmarkServe(b *testing.B) {
+	s := newTimedEdge(b)
+	cookie := timedCookie(s, 3)
+	reply := browserRequest(b, "/hello", "Cookie", cookie)
+	s.serve(reply)
+	location, setCookie := reply.Response.Header.Peek("Location"), reply.Response.Header.PeekCookie("wm")
+	bare := &fasthttp.Server{
+		NoDefaultServerHeader: true, NoDefaultContentType: true,
+		Handler: func(ctx *fasthttp.RequestCtx) {
+			h := &ctx.Response.Header
+			h.SetStatusCode(fasthttp.StatusFound)
+			h.SetCanonical(headerLocation, location)
+			h.SetCanonical(headerCacheControl, noStore)
+			h.SetCanonical(headerRobotsTag, noIndex)
+			h.SetCanonical(headerSetCookie, setCookie)
+		},
+	}
+	for _, side := range []struct {
+		name   string
+		target string
+		server *fasthttp.Server
+	}{{"bare", "/hello", bare}, {"redirect", "/hello", s.server}, {"unknown", "/nothing", s.server}} {
+		b.Run(side.name, func(b *testing.B) {
+			request := browserRequest(b, side.target, "Cookie", cookie).Request.Header.String()
+			b.ReportAllocs()
+			if err := side.server.ServeConn(&endlessConn{request: []byte(request), left: b.N}); err != nil {
+				b.Fatal(err)
+			}
+		})
+	}
+}
+
+func BenchmarkRedirect(b *testing.B) {
+	s := newTimedEdge(b)
+	for name, ctx := range map[string]*fasthttp.RequestCtx{
+		"new":     browserRequest(b, "/hello"),
+		"cookie":  browserRequest(b, "/hello", "Cookie", timedCookie(s, 3)),
+		"query":   browserRequest(b, "/hello?a=2&b=3", "Cookie", timedCookie(s, 3)),
+		"unknown": browserRequest(b, "/nothing"),
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				ctx.Response.Reset()
+				s.serve(ctx)
+			}
+		})
+	}
+}
+
+func BenchmarkClickID(b *testing.B) {
+	ids := NewClickIDs(goldenRing(b, "0"))
+	id := make([]byte, 0, ClickIDLength)
+	b.Run("append", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			id = ids.Append(id[:0], goldenClickIDs[0].click)
+		}
+	})
+	b.Run("parse", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := ids.parse(id, goldenNow); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+func BenchmarkCookie(b *testing.B) {
+	s := newTimedEdge(b)
+	for _, touches := range []int{1, 8, 32} {
+		value := []byte(strings.TrimPrefix(timedCookie(s, touches), "wm="))
+		var v Visitor
+		b.Run(fmt.Sprint("open-", touches), func(b *testing.B) {
+			b.ReportAllocs()
+			b.SetBytes(int64(len(value)))
+			for b.Loop() {
+				if !s.Cookies.Parse(value, 0, &v) {
+					b.Fatal("the cookie does not open")
+				}
+			}
+		})
+		b.Run(fmt.Sprint("seal-", touches), func(b *testing.B) {
+			b.ReportAllocs()
+			b.SetBytes(int64(len(value)))
+			buffer := make([]byte, 0, 1024)
+			for b.Loop() {
+				buffer = s.Cookies.Append(buffer[:0], goldenNonce, &v)
+			}
+		})
+	}
+}
+
+func BenchmarkClock(b *testing.B) {
+	c := NewClock(1, 0)
+	for b.Loop() {
+		c.Next(edgeNow)
+	}
+}
