@@ -26,10 +26,10 @@ type click struct {
 type fact struct {
 	*wire.Event
 	program, campaign, channel, link, referrer, referrerType, refereeType string
-	number                                                                  uint32 // of the link
-	party                                                                   string
-	click                                                                   click
-	visit                                                                   *wire.Event // whose country and device count
+	number                                                                uint32 // of the link
+	party                                                                 string
+	click                                                                 click
+	visit                                                                 *wire.Event // whose country and device count
 }
 
 // path is what is known of a party in a programme.
@@ -147,12 +147,8 @@ func (r *recount) fact(e *wire.Event, program string, hits map[click]*wire.Event
 	}
 	if e.Stage != "clicked" {
 		f.click = click{credit.ClickTimeMs, credit.ClickNode, credit.ClickSequence}
-		utm := &wire.Event{}
 		if hit := hits[f.click]; hit != nil {
 			f.visit = hit
-		} else if e.UtmSource != "" {
-			*utm = wire.Event{Country: e.Country, Network: e.Network, Device: e.Device}
-			f.visit = utm
 		}
 	}
 	return f

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
-	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
 	"waymark/tracker"
 )
@@ -140,10 +139,21 @@ func (db *DB) Report(ctx context.Context, query tracker.ReportQuery) (*tracker.R
 	if err != nil {
 		return nil, fmt.Errorf("make report %s: %w", query.Name, err)
 	}
+	if len(answer.Columns) == 0 { // over HTTP, an answer without rows has no columns either
+		answer.Columns = r.columns(query.By)
+	}
 	if r.end != nil {
 		r.end(answer, query)
 	}
 	return answer, nil
+}
+
+// columns are those of an answer, key first in every breakdown.
+func (r report) columns(by string) []string {
+	if by == "" || r.info.Columns[0] == "key" {
+		return r.info.Columns
+	}
+	return append([]string{"key"}, r.info.Columns...)
 }
 
 // checkQuery judges the parameters and fills what was left open.
@@ -244,7 +254,7 @@ func (db *DB) table(ctx context.Context, sql string, args ...any) (*tracker.Repo
 			return nil, err
 		}
 		for i := range cells {
-			cells[i] = plain(cells[i], types[i])
+			cells[i] = plain(cells[i])
 		}
 		answer.Rows = append(answer.Rows, cells)
 	}
@@ -252,7 +262,7 @@ func (db *DB) table(ctx context.Context, sql string, args ...any) (*tracker.Repo
 }
 
 // plain takes the value out of the pointer that it was scanned into.
-func plain(cell any, _ driver.ColumnType) any {
+func plain(cell any) any {
 	v := reflect.ValueOf(cell).Elem()
 	if v.Kind() == reflect.Pointer {
 		if v.IsNil() {

@@ -194,8 +194,7 @@ func (w *world) stray() {
 	case 1:
 		w.act(&wire.Event{UserId: w.user(), Program: pick(w, worldPrograms)}, "signup", "signed_up", w.moment())
 	case 2:
-		e := w.act(&wire.Event{VisitorId: 1<<60 + uint64(w.random.IntN(400)), Program: "general", Reasons: 128, Country: "AT", Network: 7, Device: "tablet"}, "signup", "signed_up", w.moment())
-		e.UtmSource = "ignored" // of an action only its click's counts
+		w.act(&wire.Event{VisitorId: 1<<60 + uint64(w.random.IntN(400)), Program: "general", Reasons: 128, Country: "AT", Network: 7, Device: "tablet", UtmSource: "page"}, "signup", "signed_up", w.moment())
 	case 3:
 		w.act(&wire.Event{UserId: w.user(), Channel: "fair"}, "signup", "signed_up", w.moment())
 	case 4:

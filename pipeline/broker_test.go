@@ -500,3 +500,48 @@ func FuzzBrokerConn(f *testing.F) {
 		}
 	})
 }
+
+// A topic of somebody else with a retention time makes kfake clean every
+// topic, and those without a setting after seven days.
+func TestCleanerLeavesOurTopicsAlone(t *testing.T) {
+	dir := t.TempDir()
+	b := startTestBroker(t, BrokerOptions{Dir: dir})
+	alterations, err := kadm.NewClient(testClient(t, b.Addr())).AlterBrokerConfigs(testContext(t), []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "log.cleaner.backoff.ms", Value: kadm.StringPtr("20")}})
+	if err != nil || len(alterations) == 0 || alterations[0].Err != nil {
+		t.Fatal(alterations, err)
+	}
+	closeBroker(t, b) // the setting counts when the cleaner starts
+	b = startTestBroker(t, BrokerOptions{Dir: dir})
+	client := testClient(t, b.Addr())
+	adm := kadm.NewClient(client)
+	if _, err := adm.CreateTopic(testContext(t), 1, 1, map[string]*string{"retention.ms": kadm.StringPtr("1000")}, "foreign"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := adm.CreateTopic(testContext(t), 1, 1, nil, "unset"); err != nil {
+		t.Fatal(err)
+	}
+	kept := []string{TopicClicks, TopicActions, TopicLinks, TopicPrograms, TopicKeys, TopicNodes, "unset"}
+	put := func(topic string) {
+		r := &kgo.Record{Topic: topic, Value: []byte("x"), Timestamp: time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)}
+		if err := client.ProduceSync(testContext(t), r).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, topic := range kept {
+		put(topic)
+	}
+	for range 2 { // the second time a whole cleaning has passed over all topics
+		start := b.cluster.PartitionInfo("foreign", 0).LogStartOffset
+		put("foreign")
+		waitFor(t, "the foreign topic is cleaned", func() bool { return b.cluster.PartitionInfo("foreign", 0).LogStartOffset > start })
+	}
+	for _, topic := range kept {
+		size := int64(0)
+		for _, p := range b.cluster.PartitionInfos(topic) {
+			size += p.NumBytes
+		}
+		if size == 0 {
+			t.Errorf("%s was cleaned", topic)
+		}
+	}
+}

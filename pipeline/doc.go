@@ -11,14 +11,14 @@
 //
 // # Files of the Kafka side
 //
-//	client.go        options every Kafka client of the program shares
-//	topics.go        names, partition counts, settings, the check at start
-//	nodes.go         the number of an edge node
-//	tail.go          reading one partition from an offset, by topic identity
-//	catalog.go       following the catalogue topics, snapshots, readiness
-//	catalog_write.go links_writer_*.go   changing them, with one winner per code
-//	broker*.go       the embedded broker: durability, trimming, the byte cap
-//	compact*.go      offline compaction of the embedded catalogue topics
+//	client.go          options that every Kafka client of the program shares
+//	topics.go          names, partition counts, settings, the check at start
+//	nodes.go           the number of an edge node
+//	broker*.go         the embedded broker: durability, trimming, the byte cap
+//	compact*.go        offline compaction of the embedded catalogue topics
+//	tail.go            reading one partition from an offset, by topic identity
+//	catalog*.go        the catalogue: following it, snapshots, changing it
+//	links_writer*.go   how of two racing changes of a link one wins
 //
 // # Invariants that have bitten
 //
@@ -29,5 +29,5 @@
 //     stores one stores the 16-byte topic id with it.
 //   - On a compacted topic the last record of a key survives, so a writer that
 //     lost a race must not have written. On the embedded log every record
-//     survives, so the first one can be made to win (see writeCondition).
+//     survives, so the first one is made to win (see writeCondition).
 package pipeline

@@ -316,14 +316,23 @@ func TestIngest(t *testing.T) {
 
 // Wherever ingest dies within an insert, the next one completes it.
 func TestIngestCrashAtEveryStep(t *testing.T) {
-	for _, step := range []string{"ordinals", "seen", "insert", "between", "inserted"} {
-		t.Run(step, func(t *testing.T) {
+	click := func(k *testKafka, random *rand.Rand) { k.click(random, 1) }
+	for _, tc := range []struct {
+		topic, step string
+		write       func(*testKafka, *rand.Rand)
+	}{
+		{TopicClicks, "ordinals", click}, {TopicClicks, "insert", click}, {TopicClicks, "between", click}, {TopicClicks, "inserted", click},
+		{TopicActions, "seen", (*testKafka).action}, {TopicActions, "insert", (*testKafka).action},
+		{TopicActions, "between", (*testKafka).action}, {TopicActions, "inserted", (*testKafka).action},
+	} {
+		t.Run(tc.topic+"/"+tc.step, func(t *testing.T) {
 			t.Parallel()
 			k, store := startKafka(t), newMemoryStore()
 			random := rand.New(rand.NewPCG(2, 2))
-			var reached chan struct{}
+			var dying atomic.Bool
+			reached := make(chan struct{}, 1)
 			store.fault = func(at string, _ int) error {
-				if at != step || reached == nil {
+				if at != tc.step || !dying.Load() {
 					return nil
 				}
 				select {
@@ -333,13 +342,19 @@ func TestIngestCrashAtEveryStep(t *testing.T) {
 				return errors.New("the process dies here")
 			}
 			for range 4 {
-				reached = make(chan struct{}, 1)
-				k.load(random, 40)
+				for range 40 {
+					tc.write(k, random)
+				}
+				dying.Store(true)
 				in := startIngest(t, IngestOptions{Clients: k.options(), Store: store, Instance: "one"})
 				<-reached
 				in.crash()
+				dying.Store(false)
+				select {
+				case <-reached:
+				default:
+				}
 			}
-			reached = nil
 			startIngest(t, IngestOptions{Clients: k.options(), Store: store, Instance: "one"})
 			eventually(t, "all is ingested", k.settled)
 			k.check(store)

@@ -381,3 +381,41 @@ func FuzzApplyCatalogRecords(f *testing.F) {
 		}
 	})
 }
+
+// A writer that has taken the transactional id must not decide before its own
+// copy has reached the topic's end: here the copy never does.
+func TestTransactionalWriterDecidesOnWholeLog(t *testing.T) {
+	addr := clusterAddr(realCluster(t))
+	putLink(t, addr, 1, "taken", "first")
+	links := tracker.NewLinks(tracker.LinksOptions{CacheBytes: 1 << 20})
+	defer links.Close()
+	blind, err := NewCatalog(CatalogOptions{Brokers: []string{addr}, ID: "test", Links: links, Keys: tracker.NewKeys(""), Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer blind.close()
+	ctx, cancel := context.WithTimeout(testContext(t), 500*time.Millisecond)
+	defer cancel()
+	if err := blind.CreateLinks(ctx, []tracker.Link{testLink("taken", "second")})[0]; !errors.Is(err, tracker.ErrUnavailable) {
+		t.Errorf("create without having read the topic: %v", err)
+	}
+	if got := readyNode(t, addr, "").contents()["/taken"]; got != "first #1" {
+		t.Errorf("the code leads to %q, want the first link", got)
+	}
+}
+
+// updated_at tells the versions of a link apart, so it rises even where the
+// clock of another admin was ahead.
+func TestUpdateOfLinkFromTheFuture(t *testing.T) {
+	addr := startTestBroker(t, BrokerOptions{}).Addr()
+	l := testLink("ahead", "")
+	future := time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
+	l.Number, l.CreatedAt, l.UpdatedAt = 1, future, future
+	value, _ := l.Wire().MarshalVT()
+	putRaw(t, addr, TopicLinks, l.Key(), value)
+	n := readyNode(t, addr, "")
+	got, err := n.UpdateLink(testContext(t), "", "ahead", func(l *tracker.Link) error { l.Campaign = "x"; return nil })
+	if err != nil || !got.UpdatedAt.Equal(future.Add(time.Millisecond)) {
+		t.Errorf("updated at %s, %v, want a millisecond after %s", got.UpdatedAt, err, future)
+	}
+}

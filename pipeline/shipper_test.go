@@ -49,7 +49,7 @@ func hit(t testing.TB, number int) []byte {
 func appendHits(t testing.TB, s *spool.Spool, from, to int) {
 	t.Helper()
 	for number := from; number < to; number++ {
-		if _, err := s.Append(hit(t, number)); err != nil {
+		if _, err := s.Append(hit(t, number), 1); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -259,7 +259,7 @@ func TestShipperLeavesOutWhatIsNoEvent(t *testing.T) {
 	k := startKafka(t)
 	s := openSpool(t, t.TempDir(), 3, false)
 	for i, payload := range [][]byte{hit(t, 0), []byte("no event"), hit(t, 2)} {
-		if _, err := s.Append(payload); err != nil {
+		if _, err := s.Append(payload, 1); err != nil {
 			t.Fatal(i, err)
 		}
 	}

@@ -26,8 +26,9 @@ type actionSource struct {
 // link as they are now. The error is a *FieldError.
 //
 // The link is the code's if one is given: somebody named it on purpose. Else
-// it is the click's, else that of the cookie's last touch. A referrer or
-// channel that is given replaces the link's.
+// it is the click's, else that of the cookie's last touch. A click before the
+// programme's attribution window still tells the programme, but its link gets
+// no credit. A referrer or channel that is given replaces the link's.
 func (a *Actions) event(act *Action, src *actionSource) (*wire.Event, error) {
 	if err := act.check(src.now); err != nil {
 		return nil, err
@@ -56,6 +57,9 @@ func (a *Actions) event(act *Action, src *actionSource) (*wire.Event, error) {
 	if err != nil {
 		return nil, err
 	}
+	if Reasons(e.Reasons)&Late != 0 {
+		link = nil
+	}
 	if err := describeAction(e, act, link, program); err != nil {
 		return nil, err
 	}
@@ -69,8 +73,10 @@ func (a *Actions) event(act *Action, src *actionSource) (*wire.Event, error) {
 // it was found by. It notes the click in e.
 func (a *Actions) actionLink(act *Action, src *actionSource, e *wire.Event) (link *Prepared, field string, err error) {
 	touches := src.touches
+	var touched uint64 // time of the click that the link comes from
 	if len(touches) > 0 {
-		link, field = a.Links.ByNumber(touches[len(touches)-1].Link), "program"
+		last := touches[len(touches)-1]
+		link, field, touched = a.Links.ByNumber(last.Link), "program", last.TimeMS
 	}
 	if act.ClickID != "" {
 		click, err := a.ClickIDs.parse([]byte(act.ClickID), a.Now())
@@ -80,18 +86,27 @@ func (a *Actions) actionLink(act *Action, src *actionSource, e *wire.Event) (lin
 		if link = a.link(src.patience, click.Link); link == nil {
 			return nil, "", fieldErrorf("click_id", "belongs to link number %d, which does not exist", click.Link)
 		}
-		field = "click_id"
+		field, touched = "click_id", click.TimeMS
 		e.ClickTimeMs, e.ClickNode, e.ClickSequence = click.TimeMS, uint32(click.Node), uint32(click.Sequence)
 		touches = addTouch(touches, click)
 	}
-	e.Touches = a.wireTouches(touches)
+	e.Touches = a.wireTouches(touches, e.TimeMs)
 	if act.Code != "" {
 		if link = a.Links.Resolve(src.host, []byte(act.Code)); link == nil {
 			return nil, "", fieldErrorf("code", "there is no link with the code %q", act.Code)
 		}
-		field = "code"
+		return link, "code", nil
+	}
+	if link != nil && outsideWindow(link.Program, touched, e.TimeMs) {
+		e.Reasons |= uint32(Late)
 	}
 	return link, field, nil
+}
+
+// outsideWindow reports whether a click is too old to be credited with an
+// action. Both times are Unix milliseconds.
+func outsideWindow(program *Program, clickMS, actionMS uint64) bool {
+	return clickMS+uint64(program.AttributionWindow().Milliseconds()) < actionMS
 }
 
 // addTouch puts a click among the touches of the cookie, unless one of them is
@@ -109,14 +124,19 @@ func addTouch(touches []Touch, click Click) []Touch {
 	return slices.Insert(slices.Clone(touches), at, Touch{Link: click.Link, TimeMS: click.TimeMS, CountedMS: click.TimeMS})
 }
 
-// wireTouches are the touches with the channels of their links.
-func (a *Actions) wireTouches(touches []Touch) []*wire.Touch {
-	encoded := make([]*wire.Touch, len(touches))
-	for i, t := range touches {
-		encoded[i] = &wire.Touch{Link: uint32(t.Link), TimeMs: t.TimeMS}
+// wireTouches are the touches within the window before an action, with the
+// channels of their links.
+func (a *Actions) wireTouches(touches []Touch, actionMS uint64) []*wire.Touch {
+	encoded := make([]*wire.Touch, 0, len(touches))
+	for _, t := range touches {
+		touch := &wire.Touch{Link: uint32(t.Link), TimeMs: t.TimeMS}
 		if link := a.Links.ByNumber(t.Link); link != nil {
-			encoded[i].Channel = link.Link.Channel
+			if outsideWindow(link.Program, t.TimeMS, actionMS) {
+				continue
+			}
+			touch.Channel = link.Link.Channel
 		}
+		encoded = append(encoded, touch)
 	}
 	return encoded
 }

@@ -32,7 +32,7 @@ type hitLog struct {
 	full   bool
 }
 
-func (l *hitLog) Append(payload []byte) (uint64, error) {
+func (l *hitLog) Append(payload []byte, _ uint64) (uint64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.full {

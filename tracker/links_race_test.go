@@ -15,7 +15,7 @@ import (
 // Resolve that begins gives an older link, although others put what they read
 // before into the cache at any moment.
 func TestResolveNeverStale(t *testing.T) {
-	const links, readers, changes = 8, 4, 20_000
+	const links, readers, changes = 8, 4, 6_000
 	b := newLinksBench(t)
 	// applied is twice the last change that Apply returned for, plus one if it
 	// was a deletion.

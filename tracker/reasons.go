@@ -20,6 +20,7 @@ const (
 	Early                          // the link had not started, answered 404
 	Expired                        // the link had expired
 	Simulated                      // the time came from the X-Waymark-Time header
+	Late                           // of an action: its click lies before the attribution window
 )
 
 // Invalid are the reasons that keep a hit out of `hits=valid`: nobody followed
@@ -30,7 +31,7 @@ const Invalid = Bot | Prefetch | Head | Preview | Datacenter | Inactive | Early 
 // show them.
 var reasonNames = [...]string{
 	"bot", "prefetch", "head", "preview", "datacenter", "repeat", "gpc",
-	"unverified", "inactive", "early", "expired", "simulated",
+	"unverified", "inactive", "early", "expired", "simulated", "late",
 }
 
 // Names lists the reasons that are set, in bit order.

@@ -202,7 +202,7 @@ func (e *Edge) attribute(v *visit, ctx *fasthttp.RequestCtx, p *Prepared) {
 // visitor is sent on nevertheless.
 func (e *Edge) keep(v *visit, p *Prepared) {
 	v.event = v.appendTo(v.event[:0], p)
-	if _, err := e.Hits.Append(v.event); err != nil {
+	if _, err := e.Hits.Append(v.event, v.nonce.TimeMS); err != nil {
 		e.metrics.shed.Add(1)
 	}
 }

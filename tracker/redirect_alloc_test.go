@@ -17,7 +17,7 @@ import (
 // countingSink takes hits and does not keep them.
 type countingSink struct{ hits, bytes int }
 
-func (s *countingSink) Append(payload []byte) (uint64, error) {
+func (s *countingSink) Append(payload []byte, _ uint64) (uint64, error) {
 	s.hits++
 	s.bytes += len(payload)
 	return uint64(s.hits), nil

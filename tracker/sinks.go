@@ -4,9 +4,10 @@ import "context"
 
 // HitSink takes encoded hits; pipeline/spool implements it. Append copies the
 // payload, never blocks on disk or network, and is safe for concurrent use.
-// An error means that the hit was shed and counted.
+// takenMS is the time of the hit by the node's Clock, which a restart of the
+// node must not fall behind. An error means that the hit was shed and counted.
 type HitSink interface {
-	Append(payload []byte) (ordinal uint64, err error)
+	Append(payload []byte, takenMS uint64) (ordinal uint64, err error)
 }
 
 // ActionSink takes encoded actions; pipeline/spool implements it. Append

@@ -38,6 +38,11 @@ AS SELECT
     a.os                                               AS os,
     a.language                                         AS language,
     a.referrer_host                                    AS referrer_host,
+    a.utm_source                                         AS utm_source,
+    a.utm_medium                                         AS utm_medium,
+    a.utm_campaign                                       AS utm_campaign,
+    a.utm_term                                           AS utm_term,
+    a.utm_content                                        AS utm_content,
     a.reasons                                          AS reasons
 FROM
 (

@@ -41,7 +41,8 @@ SELECT
     if(h.found, h.country, a.country), if(h.found, h.region, a.region), if(h.found, h.city, a.city),
     toString(if(h.found, h.network, a.network)), if(h.found, h.device, a.device), if(h.found, h.browser, a.browser),
     if(h.found, h.os, a.os), if(h.found, h.language, a.language), if(h.found, h.referrer_host, a.referrer_host),
-    h.utm_source, h.utm_medium, h.utm_campaign, h.utm_term, h.utm_content
+    if(h.found, h.utm_source, a.utm_source), if(h.found, h.utm_medium, a.utm_medium), if(h.found, h.utm_campaign, a.utm_campaign),
+    if(h.found, h.utm_term, a.utm_term), if(h.found, h.utm_content, a.utm_content)
 FROM waymark.actions AS a
 LEFT ANY JOIN
 (

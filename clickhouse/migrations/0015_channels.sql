@@ -13,6 +13,7 @@ AS SELECT
     signups / nullIf(visitors, 0)                      AS signup_rate,
     conversions / nullIf(visitors, 0)                  AS conversion_rate
 FROM waymark.facts AS f
+WHERE stage IN ('invited', 'clicked', 'signed_up', 'converted') OR event = 'refund'
 GROUP BY program, channel
 ORDER BY program, clicks DESC, key
 COMMENT 'What each channel brings, per programme';

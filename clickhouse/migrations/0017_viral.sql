@@ -2,7 +2,7 @@
 --
 -- one-sided   a flow referrer_type → referee_type: i = invitations per active referrer (one with an invitation in the
 --             period), c = signups per invitation, K = i · c. Its cycle is the mean time from the latest invitation on
---             the same link, at or before the click of the signup (the signup itself where there was no click), to the
+--             the same link, at or before the click of the signup (the signup itself where no click came before it), to the
 --             signup; signups without such an invitation are left out of it.
 -- two-sided   two opposite flows: K = (i₁ · c₁) · (i₂ · c₂), cycle = t₁ + t₂.
 -- realised    the cohort of those who signed up in the period: referees who signed up within the programme's
@@ -22,7 +22,7 @@ AS WITH
         (
             SELECT
                 program, referrer_type, referee_type, party,
-                min((time, if(toUnixTimestamp64Milli(click_time) = 0, time, click_time), a.link)) AS earliest
+                min((time, if(toUnixTimestamp64Milli(click_time) = 0, time, least(click_time, time)), a.link)) AS earliest
             FROM waymark.actions AS a
             WHERE stage = 'signed_up' AND (a.link != 0 OR referrer != '')
                 AND time >= {from:DateTime64(3, 'UTC')} AND time < {to:DateTime64(3, 'UTC')}

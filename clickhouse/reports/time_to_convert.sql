@@ -1,37 +1,47 @@
 -- Hours between the first times of two stages, over the parties that reached both in this order and the second within
--- the period. Quantiles are exact, with linear interpolation between neighbours.
+-- the period. Quantiles are exact, with linear interpolation between neighbours. The limit is one of keys.
 SELECT
     key,
     pairs[position].1                                  AS from_stage,
     pairs[position].2                                  AS to_stage,
-    count(ms)                                          AS count,
-    avg(ms) / 3600000                                  AS mean_hours,
-    quantileExactInclusiveOrNull(0.5)(ms) / 3600000    AS median_hours,
-    quantileExactInclusiveOrNull(0.75)(ms) / 3600000   AS p75_hours,
-    quantileExactInclusiveOrNull(0.9)(ms) / 3600000    AS p90_hours
+    count,
+    mean                                               AS mean_hours,
+    quantiles[1]                                       AS median_hours,
+    quantiles[2]                                       AS p75_hours,
+    quantiles[3]                                       AS p90_hours
 FROM
 (
     SELECT
-        [('clicked', 'signed_up'), ('signed_up', 'activated'), ('activated', 'converted'), ('converted', 'retained'),
-         ('clicked', 'converted'), ('signed_up', 'converted')] AS pairs,
         key,
         position,
-        if(span.1 <= span.2 AND span.2 >= {from:DateTime64(3, 'UTC')} AND span.2 < {to:DateTime64(3, 'UTC')},
-            dateDiff('millisecond', span.1, span.2), NULL) AS ms
+        [('clicked', 'signed_up'), ('signed_up', 'activated'), ('activated', 'converted'), ('converted', 'retained'),
+         ('clicked', 'converted'), ('signed_up', 'converted')] AS pairs,
+        count(ms)                                      AS count,
+        avg(ms) / 3600000                              AS mean,
+        arrayMap(q -> q / 3600000, [quantileExactInclusiveOrNull(0.5)(ms), quantileExactInclusiveOrNull(0.75)(ms), quantileExactInclusiveOrNull(0.9)(ms)]) AS quantiles,
+        sum(count(ms)) OVER (PARTITION BY key)         AS size
     FROM
     (
         SELECT
-            toString({by:Identifier})                  AS key,
-            [(clicked_at, signed_up_at), (signed_up_at, activated_at), (activated_at, converted_at), (converted_at, retained_at),
-             (clicked_at, converted_at), (signed_up_at, converted_at)] AS spans
-        FROM waymark.journeys AS j
-        WHERE {program:String} = '' OR program = {program:String}
-        UNION ALL
-        SELECT '', arrayWithConstant(6, (NULL::Nullable(DateTime64(3, 'UTC')), NULL::Nullable(DateTime64(3, 'UTC')))) WHERE {by:String} = 'total'
-    ) AS journeys
-    ARRAY JOIN spans AS span, arrayEnumerate(spans) AS position
-) AS times
-GROUP BY key, pairs, position
-HAVING count > 0 OR {by:String} = 'total'
-ORDER BY sum(count) OVER (PARTITION BY key) DESC, key, position
-LIMIT {limit:UInt64}
+            key,
+            position,
+            if(span.1 <= span.2 AND span.2 >= {from:DateTime64(3, 'UTC')} AND span.2 < {to:DateTime64(3, 'UTC')},
+                dateDiff('millisecond', span.1, span.2), NULL) AS ms
+        FROM
+        (
+            SELECT
+                toString({by:Identifier})              AS key,
+                [(clicked_at, signed_up_at), (signed_up_at, activated_at), (activated_at, converted_at), (converted_at, retained_at),
+                 (clicked_at, converted_at), (signed_up_at, converted_at)] AS spans
+            FROM waymark.journeys AS j
+            WHERE {program:String} = '' OR program = {program:String}
+            UNION ALL
+            SELECT '', arrayWithConstant(6, (NULL::Nullable(DateTime64(3, 'UTC')), NULL::Nullable(DateTime64(3, 'UTC')))) WHERE {by:String} = 'total'
+        ) AS journeys
+        ARRAY JOIN spans AS span, arrayEnumerate(spans) AS position
+    ) AS times
+    GROUP BY key, position
+) AS stages
+WHERE count > 0 OR {by:String} = 'total'
+QUALIFY dense_rank() OVER (ORDER BY size DESC, key) <= {limit:UInt64}
+ORDER BY size DESC, key, position

@@ -253,7 +253,7 @@ func (n *node) newEdge(p nodeParts) (*tracker.Edge, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--trusted-proxies: %w", err)
 	}
-	clock := tracker.NewClock(n.spool.Node().Number, 0)
+	clock := tracker.NewClock(n.spool.Node().Number, n.spool.LatestMs())
 	clickIDs, cookies := tracker.NewClickIDs(p.ring), tracker.NewCookies(p.ring)
 	actions := tracker.NewActions(tracker.ActionsOptions{
 		Keys: p.catalog.keys, Links: p.catalog.links, Sink: n.journal, ClickIDs: clickIDs, Cookies: cookies,
@@ -262,11 +262,7 @@ func (n *node) newEdge(p nodeParts) (*tracker.Edge, error) {
 	return tracker.NewEdge(tracker.EdgeOptions{
 		Links: p.catalog.links, Hits: n.spool, ClickIDs: clickIDs, Cookies: cookies, Clock: clock, Proxies: proxies,
 		CookieDomain: n.flags.CookieDomain, RootURL: n.flags.RootURL, NotFoundURL: n.flags.NotFoundURL,
-		IsAdmin: func(secret []byte) bool {
-			key, ok := p.catalog.keys.Check(secret)
-			return ok && key.Role == tracker.RoleAdmin
-		},
-		Ready:         p.ready.reasons,
+		IsAdmin: p.catalog.keys.IsAdmin, Ready: p.ready.reasons,
 		EventsHandler: actions.Events, PostbackHandler: actions.Postback, PixelHandler: actions.Pixel,
 		Registerer: p.registry,
 	})

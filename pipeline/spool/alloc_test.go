@@ -17,7 +17,7 @@ func TestNoAllocations(t *testing.T) {
 	at := Position(0)
 	cycle := func() {
 		for range 10 {
-			if _, err := s.Append(payload); err != nil {
+			if _, err := s.Append(payload, 1); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -29,7 +29,7 @@ func TestNoAllocations(t *testing.T) {
 		s.Ack(at)
 	}
 	cycle() // the reader's slice of frames
-	if got := testing.AllocsPerRun(1000, func() { _, _ = s.Append(payload) }); got != 0 {
+	if got := testing.AllocsPerRun(1000, func() { _, _ = s.Append(payload, 1) }); got != 0 {
 		t.Errorf("append allocates %v times", got)
 	}
 	_, at = readFrom(t, s, at)

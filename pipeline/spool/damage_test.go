@@ -405,7 +405,7 @@ func TestFailingDiskUnderLoad(t *testing.T) {
 	s.spillMu.Unlock()
 	accepted, shed := 0, 0
 	for shed < 1000 {
-		if _, err := s.Append(fmt.Appendf(nil, "%01000d", accepted)); err != nil {
+		if _, err := s.Append(fmt.Appendf(nil, "%01000d", accepted), 1); err != nil {
 			shed++
 			continue
 		}

@@ -34,7 +34,7 @@ type Position uint64
 type Frame struct {
 	Position   Position
 	Ordinal    uint64 // contiguous from 1 within an identity
-	AppendedMs int64  // wall clock, Unix milliseconds; for ages only, never for order
+	AppendedMs int64  // when it was taken, Unix milliseconds; for ages only, never for order
 	Payload    []byte // aliases the buffer it was read into
 }
 

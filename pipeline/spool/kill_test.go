@@ -54,7 +54,7 @@ func writeUntilKilled(dir, ringDir string) {
 			go func() {
 				for i := 0; ; i++ {
 					name := fmt.Sprintf("%d.%d.%d.%d", life, run, w, i)
-					_, err := s.Append([]byte(name + strings.Repeat("-", i%700)))
+					_, err := s.Append([]byte(name+strings.Repeat("-", i%700)), 1)
 					if errors.Is(err, ErrClosed) {
 						return
 					}

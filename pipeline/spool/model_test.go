@@ -41,7 +41,7 @@ func (m *model) append(rt *rapid.T) {
 		size := rapid.OneOf(rapid.IntRange(0, 300), rapid.IntRange(0, PayloadBytesMax)).Draw(rt, "size")
 		payload := fmt.Sprintf("%d:", m.next) + strings.Repeat("x", size)
 		payload = payload[:min(len(payload), PayloadBytesMax)]
-		ordinal, err := m.s.Append([]byte(payload))
+		ordinal, err := m.s.Append([]byte(payload), 1)
 		if err != nil {
 			rt.Fatalf("append: %v", err)
 		}

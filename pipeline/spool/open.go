@@ -185,7 +185,7 @@ func (s *Spool) settle() error {
 			return err
 		}
 		s.ring = r
-		r.start(s.state.Acked, s.state.Tail, s.state.Ordinal)
+		r.start(s.state)
 	}
 	s.first = *s.ring.ordinal
 	s.opening.RingPath, s.opening.RingBytes = s.ring.path, int64(s.ring.size)
@@ -202,7 +202,7 @@ func (s *Spool) noteStart() error {
 	st := s.state
 	st.Generation++
 	st.Ring, st.Clean = s.ring.path, false
-	st.Tail, st.Ordinal, st.Acked = Position(*s.ring.tail), *s.ring.ordinal, s.ackedLocked()
+	st.Tail, st.Ordinal, st.Acked, st.Latest = Position(*s.ring.tail), *s.ring.ordinal, s.ackedLocked(), *s.ring.latest
 	*s.ring.generation = st.Generation
 	s.state = st
 	return st.save(s.opts.Dir)
@@ -218,7 +218,7 @@ func (s *Spool) releaseRing(renewing bool) error {
 		s.opts.Logger.Warn("ring keeps its place and size until it is empty at a start", "ring", s.ring.path, "ring_bytes", s.ring.size)
 		return nil
 	}
-	s.state.Tail, s.state.Ordinal, s.state.Acked = Position(*s.ring.tail), *s.ring.ordinal, s.ackedLocked()
+	s.state.Tail, s.state.Ordinal, s.state.Acked, s.state.Latest = Position(*s.ring.tail), *s.ring.ordinal, s.ackedLocked(), *s.ring.latest
 	s.state.Clean, s.state.Ring = true, ""
 	if err := s.state.save(s.opts.Dir); err != nil {
 		return err

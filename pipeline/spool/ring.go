@@ -18,7 +18,7 @@ import (
 //	┌─────────┬─────┬─────────┬────────────┬────────────┐
 //	│ magic   │ crc │ zero    │ identity   │ ring bytes │            written once, before the file gets its name
 //	└─────────┴─────┴─────────┴────────────┴────────────┘
-//	64 tail   72 ordinal of the next frame                         moved by every append
+//	64 tail   72 ordinal of the next frame   80 latest time         moved by every append
 //	128 acked   136 head                                           moved by the reader and the spiller
 //	192 generation                                                 moved by Open
 //
@@ -28,6 +28,7 @@ const (
 	ringMagic      = "wmring\x00\x01"
 	wordTail       = 64
 	wordOrdinal    = 72
+	wordLatest     = 80
 	wordAcked      = 128
 	wordHead       = 136
 	wordGeneration = 192
@@ -40,7 +41,7 @@ type ring struct {
 	data []byte // the ring and its mirror
 	size uint64
 
-	tail, ordinal, acked, head, generation *uint64
+	tail, ordinal, latest, acked, head, generation *uint64
 }
 
 // createRing makes an empty ring file of ringBytes whose space is reserved. It gets its name only when it is complete.
@@ -112,7 +113,7 @@ func newRing(f *os.File, path string, ringBytes int64) (*ring, error) {
 	}
 	return &ring{
 		path: path, file: f, m: m, data: m.bytes[ringHeaderBytes:], size: uint64(ringBytes),
-		tail: m.word(wordTail), ordinal: m.word(wordOrdinal), acked: m.word(wordAcked), head: m.word(wordHead),
+		tail: m.word(wordTail), ordinal: m.word(wordOrdinal), latest: m.word(wordLatest), acked: m.word(wordAcked), head: m.word(wordHead),
 		generation: m.word(wordGeneration),
 	}, nil
 }
@@ -157,9 +158,9 @@ func (r *ring) checkWords() error {
 	return nil
 }
 
-// start makes an empty ring continue a stream.
-func (r *ring) start(acked, tail Position, ordinal uint64) {
-	*r.acked, *r.head, *r.tail, *r.ordinal = uint64(acked), uint64(tail), uint64(tail), ordinal
+// start makes an empty ring continue the stream that the state describes.
+func (r *ring) start(st state) {
+	*r.acked, *r.head, *r.tail, *r.ordinal, *r.latest = uint64(st.Acked), uint64(st.Tail), uint64(st.Tail), st.Ordinal, st.Latest
 }
 
 // recover finds the end of the stream after the process that wrote it died: the published tail, or behind it the end of the last
@@ -199,9 +200,12 @@ func (r *ring) fits(size int) bool {
 
 // append writes a frame that fits. The caller holds appendMu. The ordinal moves before the tail: killed between the two, the
 // process leaves a whole frame that recover accepts, and in no case is an ordinal given out twice.
-func (r *ring) append(payload []byte, payloadSum uint32, nowMs int64) uint64 {
+func (r *ring) append(payload []byte, payloadSum uint32, takenMs uint64) uint64 {
 	tail, ordinal := atomic.LoadUint64(r.tail), atomic.LoadUint64(r.ordinal)
-	f := Frame{Position: Position(tail), Ordinal: ordinal, AppendedMs: nowMs, Payload: payload}
+	f := Frame{Position: Position(tail), Ordinal: ordinal, AppendedMs: int64(takenMs), Payload: payload}
+	if takenMs > *r.latest {
+		atomic.StoreUint64(r.latest, takenMs)
+	}
 	size := putFrame(r.view(f.Position), f, payloadSum)
 	atomic.StoreUint64(r.ordinal, ordinal+1)
 	atomic.StoreUint64(r.tail, tail+uint64(size))

@@ -51,27 +51,27 @@ type Spool struct {
 	metrics *collector
 }
 
-// Append copies payload into the stream and returns its ordinal. The frame survives the process from the moment Append
+// Append copies payload into the stream and returns its ordinal. takenMs is the time of the record by its owner's clock, Unix
+// milliseconds; the latest one is kept, see LatestMs. The frame survives the process from the moment Append
 // returns. It makes no system call and allocates nothing while the ring has room; without room it waits up to
 // 250 ms for the spiller. ErrFull: the record was shed and counted. ErrTooLarge, ErrClosed: as they say.
-func (s *Spool) Append(payload []byte) (ordinal uint64, err error) {
+func (s *Spool) Append(payload []byte, takenMs uint64) (ordinal uint64, err error) {
 	if len(payload) > PayloadBytesMax {
 		return 0, fmt.Errorf("append %d bytes: %w", len(payload), ErrTooLarge)
 	}
 	size := frameBytes(len(payload))
 	sum := crc32.Update(s.seed, castagnoli, payload)
-	nowMs := time.Now().UnixMilli()
 	s.appendMu.Lock()
 	if !s.closed && s.ring.fits(size) {
-		ordinal = s.ring.append(payload, sum, nowMs)
+		ordinal = s.ring.append(payload, sum, takenMs)
 		s.appendMu.Unlock()
 		return ordinal, nil
 	}
 	s.appendMu.Unlock()
-	return s.appendWhenRoom(payload, sum, nowMs)
+	return s.appendWhenRoom(payload, sum, takenMs)
 }
 
-func (s *Spool) appendWhenRoom(payload []byte, payloadSum uint32, nowMs int64) (uint64, error) {
+func (s *Spool) appendWhenRoom(payload []byte, payloadSum uint32, takenMs uint64) (uint64, error) {
 	size := frameBytes(len(payload))
 	deadline := time.NewTimer(appendWaitMax)
 	defer deadline.Stop()
@@ -82,7 +82,7 @@ func (s *Spool) appendWhenRoom(payload []byte, payloadSum uint32, nowMs int64) (
 		case s.closed:
 			return 0, ErrClosed
 		case s.ring.fits(size):
-			return s.ring.append(payload, payloadSum, nowMs), nil
+			return s.ring.append(payload, payloadSum, takenMs), nil
 		case s.refusing || late:
 			// One wait in vain is enough: those who come later are shed at once, until there is room.
 			s.refusing = true
@@ -244,6 +244,17 @@ func (s *Spool) SetNode(number uint16) error {
 
 func (s *Spool) source() source { return source{identity: s.identity, node: s.Node()} }
 
+// LatestMs is the latest takenMs that Append was ever called with under this identity, 0 for none. An owner whose clock
+// starts behind it runs backwards.
+func (s *Spool) LatestMs() uint64 {
+	s.appendMu.Lock()
+	defer s.appendMu.Unlock()
+	if s.closed {
+		return 0
+	}
+	return *s.ring.latest
+}
+
 // Opening tells what Open found.
 func (s *Spool) Opening() Opening { return s.opening }
 
@@ -283,7 +294,7 @@ func (s *Spool) closeRing() error {
 	defer s.stateMu.Unlock()
 	s.gone = true
 	s.state.Acked = s.ackedLocked()
-	s.state.Tail, s.state.Ordinal = Position(*s.ring.tail), *s.ring.ordinal
+	s.state.Tail, s.state.Ordinal, s.state.Latest = Position(*s.ring.tail), *s.ring.ordinal, *s.ring.latest
 	s.state.Clean = s.ring.used() == 0
 	if err := s.state.save(s.opts.Dir); err != nil || !s.state.Clean {
 		s.ring.close()

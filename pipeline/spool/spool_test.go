@@ -61,7 +61,7 @@ func (s *Spool) kill() {
 
 func mustAppend(t testing.TB, s *Spool, payload string) uint64 {
 	t.Helper()
-	ordinal, err := s.Append([]byte(payload))
+	ordinal, err := s.Append([]byte(payload), 1)
 	if err != nil {
 		t.Fatalf("append: %v", err)
 	}
@@ -174,7 +174,7 @@ func TestHealthyTouchesNoDisk(t *testing.T) {
 	payload := bytes.Repeat([]byte("x"), 1000)
 	at, next := Position(0), uint64(1)
 	for range 50 * ringBytesMin / 1032 {
-		if _, err := s.Append(payload); err != nil {
+		if _, err := s.Append(payload, 1); err != nil {
 			t.Fatal(err)
 		}
 		b, err := s.Next(context.Background(), at, buf)
@@ -476,7 +476,7 @@ func TestBudget(t *testing.T) {
 	accepted := 0
 	var err error
 	for err == nil && accepted < 10_000 {
-		if _, err = s.Append([]byte(payload)); err == nil {
+		if _, err = s.Append([]byte(payload), 1); err == nil {
 			accepted++
 		}
 	}
@@ -522,7 +522,7 @@ func TestBudget(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	opts := options(t)
 	s := mustOpen(t, opts)
-	if _, err := s.Append(make([]byte, PayloadBytesMax+1)); !errors.Is(err, ErrTooLarge) {
+	if _, err := s.Append(make([]byte, PayloadBytesMax+1), 1); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("too large: %v", err)
 	}
 	largest := strings.Repeat("z", PayloadBytesMax)
@@ -533,7 +533,7 @@ func TestRefusals(t *testing.T) {
 		t.Errorf("read %d of the largest frames", len(got))
 	}
 	s.Close()
-	if _, err := s.Append(nil); !errors.Is(err, ErrClosed) {
+	if _, err := s.Append(nil, 1); !errors.Is(err, ErrClosed) {
 		t.Errorf("append after close: %v", err)
 	}
 	if _, err := s.Next(context.Background(), 0, make([]byte, FrameBytesMax)); !errors.Is(err, ErrClosed) {
@@ -564,7 +564,7 @@ func TestConcurrent(t *testing.T) {
 			for i := range each {
 				p := fmt.Appendf(nil, "%d %d %s", w, i, strings.Repeat("p", i%300))
 				for {
-					_, err := s.Append(p)
+					_, err := s.Append(p, 1)
 					if err == nil {
 						break
 					}
@@ -612,7 +612,7 @@ func TestWaitsForSpiller(t *testing.T) {
 	}
 	result := make(chan error)
 	go func() {
-		_, err := s.Append(make([]byte, 1000))
+		_, err := s.Append(make([]byte, 1000), 1)
 		result <- err
 	}()
 	for waiting := false; !waiting; time.Sleep(time.Millisecond) {
@@ -628,7 +628,7 @@ func TestWaitsForSpiller(t *testing.T) {
 	for s.ring.fits(frameBytes(1000)) {
 		mustAppend(t, s, strings.Repeat("x", 1000))
 	}
-	if _, err := s.Append(make([]byte, 1000)); !errors.Is(err, ErrFull) {
+	if _, err := s.Append(make([]byte, 1000), 1); !errors.Is(err, ErrFull) {
 		t.Errorf("append without a spiller: %v", err)
 	}
 	s.appendMu.Lock()

@@ -42,7 +42,7 @@ func BenchmarkAppend(b *testing.B) {
 			b.RunParallel(func(pb *testing.PB) {
 				payload := make([]byte, size)
 				for pb.Next() {
-					_, _ = s.Append(payload)
+					_, _ = s.Append(payload, 1)
 				}
 			})
 			b.ReportMetric(float64(s.Stats().Shed)/float64(b.N), "shed/op")
@@ -57,7 +57,7 @@ func BenchmarkNext(b *testing.B) {
 			s := benchmarkSpool(b)
 			payload, buf := make([]byte, size), make([]byte, FrameBytesMax)
 			for s.ring.used() < s.ring.size/4 {
-				if _, err := s.Append(payload); err != nil {
+				if _, err := s.Append(payload, 1); err != nil {
 					b.Fatal(err)
 				}
 			}

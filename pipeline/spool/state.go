@@ -24,6 +24,7 @@ type state struct {
 	Tail    Position `json:"tail"`
 	Ordinal uint64   `json:"ordinal"` // of the next frame
 	Acked   Position `json:"acked"`
+	Latest  uint64   `json:"latest_ms"` // latest time of a record
 }
 
 const stateFile = "state"

@@ -98,7 +98,7 @@ func (s *server) getClick(ctx context.Context, in *clickPath) (*clickOutput, err
 		out.Body.Arrived, out.Body.Hit = true, hitOf(history.Hit.Event)
 	}
 	for _, row := range history.Actions {
-		out.Body.Actions = append(out.Body.Actions, actionOf(click, link, history.Hit, row.Event))
+		out.Body.Actions = append(out.Body.Actions, actionOf(click, history.Hit, row.Event))
 	}
 	out.Body.Explanation = out.Body.explain()
 	return out, nil
@@ -150,8 +150,8 @@ func hitOf(e *wire.Event) *clickHit {
 	}
 }
 
-func actionOf(click tracker.Click, link *tracker.Prepared, hit *tracker.Row, e *wire.Event) clickAction {
-	attributed, why := attribution(click, link, hit, e)
+func actionOf(click tracker.Click, hit *tracker.Row, e *wire.Event) clickAction {
+	attributed, why := attribution(click, hit, e)
 	return clickAction{
 		Event: e.Event, Stage: e.Stage, Time: timeOf(e.TimeMs), Program: e.Program, ID: e.Id, OrderID: e.OrderId, UserID: e.UserId,
 		Value: e.Value, Currency: e.Currency, Reasons: tracker.Reasons(e.Reasons).Names(), Attributed: attributed, Explanation: why,
@@ -160,27 +160,25 @@ func actionOf(click tracker.Click, link *tracker.Prepared, hit *tracker.Row, e *
 
 // attribution says whether an action is credited to a click, and why. The
 // rules are those of the views in ClickHouse, applied to one pair.
-func attribution(click tracker.Click, link *tracker.Prepared, hit *tracker.Row, e *wire.Event) (bool, string) {
+func attribution(click tracker.Click, hit *tracker.Row, e *wire.Event) (bool, string) {
 	own := e.ClickTimeMs == click.TimeMS && e.ClickNode == uint32(click.Node) && e.ClickSequence == uint32(click.Sequence)
-	waited := time.Duration(int64(e.TimeMs)-int64(click.TimeMS)) * time.Millisecond
 	switch {
-	case tracker.Reasons(e.Reasons)&tracker.Unverified != 0:
-		return false, "not credited: it was reported from the visitor's browser and is unverified"
+	case own && tracker.Reasons(e.Reasons)&tracker.Late != 0:
+		days := float64(int64(e.TimeMs)-int64(click.TimeMS)) / float64(24*time.Hour/time.Millisecond)
+		return false, fmt.Sprintf("not credited: it happened %.1f days after the click, outside the attribution window of the programme %s", days, e.Program)
 	case own && e.Link != uint32(click.Link):
 		return false, fmt.Sprintf("not credited: it also named the code %q, which goes before the click", e.Code)
 	case !own && e.ClickTimeMs != 0:
 		return false, "not credited: it brought the id of another click"
 	case !own && e.Link != 0 && e.Link != uint32(click.Link):
 		return false, fmt.Sprintf("not credited: it belongs to the link %q", e.Code)
-	case waited < 0:
-		return false, "not credited: it happened before the click"
-	case link != nil && waited > link.Program.AttributionWindow():
-		return false, fmt.Sprintf("not credited: it happened %.1f days after the click, and the window of the programme %s is %d days",
-			waited.Hours()/24, link.Program.Name, link.Program.AttributionWindowDays)
 	}
 	why := fmt.Sprintf("credited: the user %q signed up with this click", e.UserId)
 	if own {
 		why = "credited: it brought this click id"
+	}
+	if tracker.Reasons(e.Reasons)&tracker.Unverified != 0 {
+		why += "; it was reported from the visitor's browser, so it is unverified and earns nothing"
 	}
 	if hit != nil && !tracker.Reasons(hit.Event.Reasons).Valid() {
 		why += ", although the click itself does not count as a visit"
