@@ -444,27 +444,25 @@ func checkViews(t *testing.T, db *DB, r *recount) {
 
 func checkClicksView(t *testing.T, got *tracker.Report, r *recount) {
 	var rows want
-	for _, by := range []string{"", "link", "channel", "campaign", "referrer", "referrer_type", "country", "device", "browser", "referrer_host", "reason"} {
+	for _, by := range []string{"", "link", "channel", "campaign", "referrer", "referrer_type", "country", "device", "browser", "referrer_host", "reasons"} {
 		q := tracker.ReportQuery{From: time.Unix(0, 0), To: time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC), By: by}
 		sums := map[string][4]float64{}
 		for _, f := range r.facts {
-			keys := []string{f.dimension(q.By)}
-			if by == "reason" {
-				keys = reasonsOf(f)
+			key := f.dimension(q.By)
+			if by == "reasons" {
+				key = strings.Join(reasonsOf(f), ",")
 			}
-			for _, key := range keys {
-				if f.Stage != "clicked" {
-					continue
-				}
-				s := sums[key]
-				for i, hits := range []string{"valid", "unique", "gross"} {
-					if counts(hits, f.Reasons) {
-						s[i]++
-					}
-				}
-				s[3]++
-				sums[key] = s
+			if f.Stage != "clicked" {
+				continue
 			}
+			s := sums[key]
+			for i, hits := range []string{"valid", "unique", "gross"} {
+				if counts(hits, f.Reasons) {
+					s[i]++
+				}
+			}
+			s[3]++
+			sums[key] = s
 		}
 		for key, s := range sums {
 			rows = append(rows, []any{cmp.Or(by, "total"), key, s[0], s[1], s[2], s[3]})

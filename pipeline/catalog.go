@@ -46,6 +46,9 @@ type Catalog struct {
 	producer *kgo.Client   // idempotent; connects when it is used
 	writing  linkWriters
 	saved    savedState
+
+	running context.Context // ends with Run, and with it the changes under way
+	end     context.CancelFunc
 }
 
 type catalogMetrics struct {
@@ -74,6 +77,7 @@ func newCatalogMetrics(r prometheus.Registerer) *catalogMetrics {
 // is for a directory that can't be used.
 func NewCatalog(o CatalogOptions) (*Catalog, error) {
 	c := &Catalog{options: o, log: loggerOr(o.Logger)}
+	c.running, c.end = context.WithCancel(context.Background())
 	metrics := newCatalogMetrics(o.Registerer)
 	c.links = &linksCopy{links: o.Links, verdicts: newVerdicts(), lost: metrics.lost}
 	c.programs = newTableCopy(programTable{o.Links})
@@ -138,6 +142,7 @@ func (c *Catalog) followers() []*follower {
 }
 
 func (c *Catalog) close() {
+	c.end()
 	c.writing.close()
 	for _, client := range append(c.clients, c.producer) {
 		if client != nil {

@@ -28,6 +28,14 @@ func unavailable(what string, err error) error {
 	return fmt.Errorf("%s: %w: %w", what, tracker.ErrUnavailable, err)
 }
 
+// writeContext bounds a change in time, and ends it when Run does: nothing
+// would see it come back.
+func (c *Catalog) writeContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	stop := context.AfterFunc(c.running, cancel)
+	return ctx, func() { stop(); cancel() }
+}
+
 // CreateLinks creates links, gives each its number and times, and generates
 // the code of those that have none. Links must have been validated. It returns
 // an error for each link, nil for those that exist now and that this node
@@ -36,7 +44,7 @@ func unavailable(what string, err error) error {
 // earlier link of the same call too, and tracker.ErrUnavailable where Kafka
 // did not answer in time; such a link may come into being still.
 func (c *Catalog) CreateLinks(ctx context.Context, links []tracker.Link) []error {
-	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	ctx, cancel := c.writeContext(ctx)
 	defer cancel()
 	creation := &linkCreation{catalog: c, links: links, errs: make([]error, len(links)), generated: make([]bool, len(links))}
 	for i := range links {
@@ -184,7 +192,7 @@ func (c *Catalog) DeleteLink(ctx context.Context, domain, code string) error {
 }
 
 func (c *Catalog) replaceLink(ctx context.Context, domain, code string, deleted bool, change func(*tracker.Link) error) (tracker.Link, error) {
-	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	ctx, cancel := c.writeContext(ctx)
 	defer cancel()
 	writer, err := c.linkWriter(ctx)
 	if err != nil {
@@ -239,7 +247,7 @@ func (c *Catalog) PutKey(ctx context.Context, k tracker.APIKey) error {
 
 // put writes a record of a small topic and waits until it has come back.
 func (c *Catalog) put(ctx context.Context, f *follower, key string, value any) error {
-	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	ctx, cancel := c.writeContext(ctx)
 	defer cancel()
 	encoded, err := json.Marshal(value)
 	if err != nil {

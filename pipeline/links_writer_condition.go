@@ -40,7 +40,7 @@ const (
 	newLinkBase = ^uint64(0)
 )
 
-// appendHeader returns the header of the condition.
+// header returns the condition as a record carries it.
 func (c writeCondition) header() kgo.RecordHeader {
 	value := binary.BigEndian.AppendUint64(make([]byte, 0, 24), c.base)
 	value = binary.BigEndian.AppendUint64(value, c.writer)

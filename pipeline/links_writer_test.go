@@ -419,3 +419,27 @@ func TestUpdateOfLinkFromTheFuture(t *testing.T) {
 		t.Errorf("updated at %s, %v, want a millisecond after %s", got.UpdatedAt, err, future)
 	}
 }
+
+// A change that waits for Kafka must not hold up the end of the process.
+func TestChangesEndWithTheCatalog(t *testing.T) {
+	for name, addr := range map[string]string{"no Kafka": "127.0.0.1:1", "real": clusterAddr(realCluster(t))} {
+		t.Run(name, func(t *testing.T) {
+			links := tracker.NewLinks(tracker.LinksOptions{CacheBytes: 1 << 20})
+			defer links.Close()
+			c, err := NewCatalog(CatalogOptions{Brokers: []string{addr}, ID: "test", Links: links, Keys: tracker.NewKeys(""), Logger: quiet})
+			if err != nil {
+				t.Fatal(err)
+			}
+			// Nothing follows, so the change would wait for its time-out.
+			if name == "real" {
+				putLink(t, addr, 1, "there", "")
+			}
+			changed := make(chan error, 1)
+			go func() { changed <- c.CreateLinks(context.Background(), []tracker.Link{testLink("x", "")})[0] }()
+			c.close()
+			if err := <-changed; !errors.Is(err, tracker.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("the change ended with %v, want to end with the catalogue", err)
+			}
+		})
+	}
+}

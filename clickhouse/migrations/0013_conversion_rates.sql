@@ -18,8 +18,8 @@ FROM
 (
     SELECT
         program,
-        multiIf(grouping(campaign) = 1, 'campaign', grouping(channel) = 1, 'channel', grouping(link_key) = 1, 'link',
-                grouping(referrer) = 1, 'referrer', grouping(referrer_type) = 1, 'referrer_type', 'total') AS dimension,
+        multiIf(grouping(campaign) = 0, 'campaign', grouping(channel) = 0, 'channel', grouping(link_key) = 0, 'link',
+                grouping(referrer) = 0, 'referrer', grouping(referrer_type) = 0, 'referrer_type', 'total') AS dimension,
         concat(campaign, channel, link_key, referrer, referrer_type)    AS key,
         countIf(stage = 'clicked' AND valid)           AS clicks,
         uniqExactIf(visitor_id, stage = 'clicked' AND valid AND visitor_id != 0) + countIf(stage = 'clicked' AND valid AND visitor_id = 0) AS visitors,
@@ -29,6 +29,5 @@ FROM
         sumIf(f.value, stage = 'converted')            AS value
     FROM waymark.facts AS f
     GROUP BY GROUPING SETS ((program), (program, campaign), (program, channel), (program, link_key), (program, referrer), (program, referrer_type))
-    SETTINGS force_grouping_standard_compatibility = 0
 ) AS rates
 COMMENT 'How many visitors sign up, activate and convert, by programme and one dimension (WHERE dimension = ''channel''; total for no breakdown)';

@@ -18,8 +18,8 @@ type adminCommand struct {
 	dataFlags
 	kafkaFlags
 	clickhouseFlags
-	Admin     string `help:"Address of the admin API." default:"127.0.0.1:8081" placeholder:"HOST:PORT"`
-	PublicURL string `help:"Where visitors reach the edge; QR codes lead there." default:"http://127.0.0.1:8080" placeholder:"URL"`
+	Admin     string `help:"Address of the admin API." default:"127.0.0.1:8081"`
+	PublicURL string `help:"Where visitors reach the edge; QR codes lead there." default:"http://127.0.0.1:8080"`
 }
 
 func (c *adminCommand) Run(ctx context.Context) error {

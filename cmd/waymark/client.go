@@ -14,8 +14,8 @@ import (
 
 // adminFlags say where the admin API is and which key opens it.
 type adminFlags struct {
-	Data  string `help:"Directory of a local installation, whose admin key is used unless WAYMARK_ADMIN_KEY is set." default:"waymark-data" type:"path" placeholder:"DIR"`
-	Admin string `help:"Address of the admin API." default:"127.0.0.1:8081" placeholder:"HOST:PORT"`
+	Data  string `help:"Directory of a local installation, whose admin key is used unless WAYMARK_ADMIN_KEY is set." default:"waymark-data" type:"path"`
+	Admin string `help:"Address of the admin API." default:"127.0.0.1:8081"`
 }
 
 // apiClient calls the admin API as any program of a customer would.

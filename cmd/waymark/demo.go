@@ -18,7 +18,7 @@ import (
 
 type demoCommand struct {
 	adminFlags
-	Listen string        `help:"Address of the public listener." default:"127.0.0.1:8080" placeholder:"HOST:PORT"`
+	Listen string        `help:"Address of the public listener." default:"127.0.0.1:8080"`
 	Users  int           `help:"Members of the simulated programme, at most." default:"2000"`
 	Days   int           `help:"Length of the simulated time, up to now." default:"30"`
 	Seed   uint64        `help:"The same seed draws the same programme." default:"1"`

@@ -8,8 +8,8 @@ import (
 )
 
 type engineCommand struct {
-	Data   string `help:"Directory of all state; the tables are in DIR/engine, the password in DIR/clickhouse.password." default:"waymark-data" type:"path" placeholder:"DIR"`
-	Listen string `name:"clickhouse-listen" help:"Address of the HTTP interface." default:"127.0.0.1:8123" placeholder:"HOST:PORT"`
+	Data   string `help:"Directory of all state; the tables are in DIR/engine, the password in DIR/clickhouse.password." default:"waymark-data" type:"path"`
+	Listen string `name:"clickhouse-listen" help:"Address of the HTTP interface." default:"127.0.0.1:8123"`
 }
 
 func (c *engineCommand) Run(ctx context.Context) error {

@@ -14,7 +14,7 @@ import (
 // variable: --spool-ring is WAYMARK_SPOOL_RING.
 
 type dataFlags struct {
-	Data    string `help:"Directory of all state: keys, spools, snapshots, broker and engine." default:"waymark-data" type:"path" placeholder:"DIR"`
+	Data    string `help:"Directory of all state: keys, spools, snapshots, broker and engine." default:"waymark-data" type:"path"`
 	Secrets string `help:"Key ring for cookies and click ids, which nodes of one installation share: a file, or its content. DIR/secrets.json without it." placeholder:"FILE"`
 }
 
@@ -37,11 +37,11 @@ func (f *dataFlags) keyRing() (*tracker.KeyRing, error) {
 }
 
 type kafkaFlags struct {
-	Kafka []string `help:"Kafka brokers." default:"127.0.0.1:9092" placeholder:"HOST:PORT,…"`
+	Kafka []string `help:"Kafka brokers." default:"127.0.0.1:9092"`
 }
 
 type clickhouseFlags struct {
-	ClickHouse string `name:"clickhouse" help:"ClickHouse, native (clickhouse://user:password@host:9000) or HTTP (http://…). User and password are those of the data directory unless the URL has them." default:"http://127.0.0.1:8123" placeholder:"URL"`
+	ClickHouse string `name:"clickhouse" help:"ClickHouse, native (clickhouse://user:password@host:9000) or HTTP (http://…). User and password are those of the data directory unless the URL has them." default:"http://127.0.0.1:8123"`
 }
 
 // open prepares access to ClickHouse, with the credentials of a local
@@ -59,13 +59,13 @@ func (f *clickhouseFlags) open(data dataDir) (*clickhouse.DB, error) {
 }
 
 type edgeFlags struct {
-	Listen         string   `help:"Address of the public listener." default:"127.0.0.1:8080" placeholder:"HOST:PORT"`
+	Listen         string   `help:"Address of the public listener." default:"127.0.0.1:8080"`
 	Spool          string   `help:"Directory of the node's overflow segments and journal; the node's number belongs to it. The first free one of DIR/spool, DIR/spool-2, … without it." type:"path" placeholder:"DIR"`
-	SpoolRing      string   `help:"Directory of the node's ring, on a tmpfs." default:"/dev/shm" type:"path" placeholder:"DIR"`
-	SpoolRingBytes int64    `help:"Size of the ring." default:"67108864" placeholder:"BYTES"`
-	SpoolDiskBytes int64    `help:"Most that the segments may take on disk while Kafka is away." default:"8589934592" placeholder:"BYTES"`
+	SpoolRing      string   `help:"Directory of the node's ring, on a tmpfs." default:"/dev/shm" type:"path"`
+	SpoolRingBytes int64    `help:"Size of the ring." default:"67108864"`
+	SpoolDiskBytes int64    `help:"Most that the segments may take on disk while Kafka is away." default:"8589934592"`
 	GeoIP          []string `name:"geoip" help:"GeoIP2, GeoLite2 or DB-IP database (.mmdb); repeatable." type:"path" placeholder:"FILE"`
-	TrustedProxies []string `help:"Proxies whose X-Forwarded-For, -Proto and Forwarded headers count." placeholder:"CIDR,…"`
+	TrustedProxies []string `help:"Proxies whose X-Forwarded-For, -Proto and Forwarded headers count." placeholder:"CIDR"`
 	CookieDomain   string   `help:"Domain of the attribution cookie; the host alone without it." placeholder:"DOMAIN"`
 	RootURL        string   `help:"Where / leads instead of 404." placeholder:"URL"`
 	NotFoundURL    string   `help:"Where unknown codes lead instead of 404." placeholder:"URL"`

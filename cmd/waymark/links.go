@@ -20,7 +20,7 @@ type linksCreateCommand struct {
 	URL          string   `arg:"" help:"Where the link leads."`
 	Code         string   `help:"Code of the link; made up without it." placeholder:"CODE"`
 	Domain       string   `help:"The one host that the link answers on; every host without it." placeholder:"HOST"`
-	Program      string   `help:"Programme of the link." default:"general" placeholder:"NAME"`
+	Program      string   `help:"Programme of the link." default:"general"`
 	Campaign     string   `help:"Campaign of the link."`
 	Channel      string   `help:"Channel that the link is spread by: email, qr, social, …"`
 	ReferrerID   string   `help:"Who refers: the customer's own id of the party." placeholder:"ID"`

@@ -22,10 +22,10 @@ type upCommand struct {
 	dataFlags
 	edgeFlags
 	metricsFlags
-	Admin            string `help:"Address of the admin API." default:"127.0.0.1:8081" placeholder:"HOST:PORT"`
+	Admin            string `help:"Address of the admin API." default:"127.0.0.1:8081"`
 	PublicURL        string `help:"Where visitors reach the edge; QR codes lead there. The public listener without it." placeholder:"URL"`
-	KafkaListen      string `help:"Address of the embedded broker." default:"127.0.0.1:9092" placeholder:"HOST:PORT"`
-	ClickHouseListen string `name:"clickhouse-listen" help:"Address of the embedded ClickHouse." default:"127.0.0.1:8123" placeholder:"HOST:PORT"`
+	KafkaListen      string `help:"Address of the embedded broker." default:"127.0.0.1:9092"`
+	ClickHouseListen string `name:"clickhouse-listen" help:"Address of the embedded ClickHouse." default:"127.0.0.1:8123"`
 }
 
 // The stages of a stop have ten seconds between them, also when the broker or
