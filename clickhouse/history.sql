@@ -14,7 +14,7 @@ SELECT
     utm_source, utm_medium, utm_campaign, utm_term, utm_content, address_hash, offset
 FROM waymark.events
 WHERE (stage = 'clicked' AND link = {link:UInt32} AND time = {time:DateTime64(3, 'UTC')} AND node = {node:UInt16} AND sequence = {sequence:UInt16})
-    OR (stage != 'clicked' AND link = {link:UInt32}
+    OR (stage != 'clicked'
         AND click_time = {time:DateTime64(3, 'UTC')} AND click_node = {node:UInt16} AND click_sequence = {sequence:UInt16})
     OR (stage NOT IN ('clicked', 'invited') AND link = 0 AND referrer_id = '' AND user_id IN (SELECT user_id FROM tied)
         AND (program = '' OR (user_id, program) IN (SELECT user_id, program FROM tied)))

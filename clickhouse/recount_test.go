@@ -120,7 +120,7 @@ func (w *world) recount() *recount {
 		}
 	}
 	for _, p := range r.paths {
-		if p.credit.ClickTimeMs != 0 {
+		if p.credit.Link != 0 && p.credit.ClickTimeMs != 0 {
 			p.first["clicked"] = p.credit.ClickTimeMs
 		}
 	}
@@ -146,7 +146,13 @@ func (r *recount) fact(e *wire.Event, program string, hits map[click]*wire.Event
 		f.referrer = cmp.Or(e.ReferrerId, e.UserId)
 	}
 	if e.Stage != "clicked" {
-		f.click = click{credit.ClickTimeMs, credit.ClickNode, credit.ClickSequence}
+		of := credit
+		if e.ClickTimeMs != 0 {
+			of = e
+		}
+		if of == e || credit.Link != 0 {
+			f.click = click{of.ClickTimeMs, of.ClickNode, of.ClickSequence}
+		}
 		if hit := hits[f.click]; hit != nil {
 			f.visit = hit
 		}

@@ -242,7 +242,7 @@ func by(q tracker.ReportQuery) func(fact) []string {
 func reasonsOf(f fact) []string {
 	var names []string
 	if f.Stage == "clicked" {
-		for i, name := range strings.Fields("bot prefetch head preview datacenter repeat gpc unverified inactive early expired simulated") {
+		for i, name := range strings.Fields("bot prefetch head preview datacenter repeat gpc unverified inactive early expired simulated late") {
 			if f.Reasons&(1<<i) != 0 {
 				names = append(names, name)
 			}

@@ -137,6 +137,9 @@ func (w *world) follow(hit *wire.Event) {
 	if w.random.IntN(8) == 0 {
 		signup.VisitorId = hit.VisitorId
 	}
+	if w.random.IntN(12) == 0 { // the click lies before the window, so it brings no link
+		signup = &wire.Event{Program: hit.Program, UserId: user, Reasons: 4096, ClickTimeMs: hit.TimeMs, ClickNode: hit.Node, ClickSequence: hit.Sequence}
+	}
 	w.act(signup, "signup", "signed_up", at)
 	next := func() *wire.Event {
 		if user == "" || w.random.IntN(3) == 0 {

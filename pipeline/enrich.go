@@ -19,6 +19,7 @@ type Enricher struct {
 	geo        *Geo
 	addressKey func(day int) []byte
 	addresses  cache[int, cipher.Block] // by day
+	block      [aes.BlockSize]byte      // kept here, since Encrypt would make it escape
 }
 
 // NewEnricher returns an Enricher that looks addresses up in geo, which may be
@@ -87,10 +88,10 @@ func (e *Enricher) hashAddress(addr netip.Addr, day int) uint64 {
 		}
 		e.addresses.put(day, block)
 	}
-	buf := addr.As16()
+	e.block = addr.As16()
 	if addr.Is6() {
-		clear(buf[8:])
+		clear(e.block[8:])
 	}
-	block.Encrypt(buf[:], buf[:])
-	return max(binary.LittleEndian.Uint64(buf[:]), 1) // 0 means none
+	block.Encrypt(e.block[:], e.block[:])
+	return max(binary.LittleEndian.Uint64(e.block[:]), 1) // 0 means none
 }

@@ -90,11 +90,11 @@ func NewIngest(o IngestOptions) (*Ingest, error) {
 		troubles: make(map[string]error),
 	}
 	in.events = &group{
-		name: IngestGroup, instance: o.Instance, grace: groupGrace, topics: []string{TopicClicks, TopicActions},
+		name: IngestGroup, instance: o.Instance, topics: []string{TopicClicks, TopicActions},
 		clients: o.Clients, log: o.Logger, work: in.workOnEvents,
 	}
 	in.catalog = &group{
-		name: catalogGroup, instance: o.Instance, grace: groupGrace, topics: []string{TopicLinks, TopicPrograms},
+		name: catalogGroup, instance: o.Instance, topics: []string{TopicLinks, TopicPrograms},
 		clients: o.Clients, log: o.Logger, work: in.workOnCatalog,
 	}
 	return in, nil

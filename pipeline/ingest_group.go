@@ -30,8 +30,7 @@ const (
 // leave workers running from one generation to the next.
 type group struct {
 	name     string
-	instance string        // static member, "" for none
-	grace    time.Duration // groupGrace; tests that crash have none
+	instance string // static member, "" for none
 	topics   []string
 	clients  ClientOptions
 	log      *slog.Logger
@@ -56,7 +55,7 @@ func (g *group) run(ctx context.Context) error {
 		kgo.Balancers(kgo.StickyBalancer()), kgo.SessionTimeout(groupSession), kgo.HeartbeatInterval(groupHeartbeat),
 		kgo.RebalanceTimeout(4 * groupGrace),
 		kgo.OnPartitionsAssigned(g.assigned),
-		kgo.OnPartitionsRevoked(func(context.Context, *kgo.Client, map[string][]int32) { g.stop(g.grace) }),
+		kgo.OnPartitionsRevoked(func(context.Context, *kgo.Client, map[string][]int32) { g.stop(groupGrace) }),
 		kgo.OnPartitionsLost(func(context.Context, *kgo.Client, map[string][]int32) { g.stop(0) }),
 		// Nothing for the client to read: the workers do.
 		kgo.AdjustFetchOffsetsFn(func(context.Context, map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
@@ -78,7 +77,7 @@ func (g *group) run(ctx context.Context) error {
 			}
 		}
 	}
-	g.stop(g.grace)
+	g.stop(groupGrace)
 	client.Close() // leaves the group, unless the member is static
 	g.stop(0)      // an assignment may have come in between
 	return nil

@@ -251,7 +251,8 @@ func (r *running) stop() {
 
 // crash stops it without letting anything end that is under way.
 func (r *running) crash() {
-	r.events.grace, r.catalog.grace = 0, 0
+	r.events.stop(0)
+	r.catalog.stop(0)
 	r.stop()
 }
 

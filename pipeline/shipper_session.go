@@ -133,8 +133,9 @@ func (s *shipSession) add(ctx context.Context, batch *spool.Batch, frame *spool.
 			"topic", s.topic, "position", frame.Position, "ordinal", frame.Ordinal, "error", err)
 		return nil
 	}
-	record := kgo.Record{Topic: s.topic}
-	if err := s.routes.route(ctx, batch, frame, &s.event, &record); err != nil {
+	s.records = append(s.records, kgo.Record{Topic: s.topic})
+	record := &s.records[len(s.records)-1]
+	if err := s.routes.route(ctx, batch, frame, &s.event, record); err != nil {
 		return err
 	}
 	s.opts.Enricher.Enrich(&s.event)
@@ -145,7 +146,6 @@ func (s *shipSession) add(ctx context.Context, batch *spool.Batch, frame *spool.
 	if _, err := s.event.MarshalToSizedBufferVT(record.Value); err != nil {
 		panic("BUG: encode an event: " + err.Error())
 	}
-	s.records = append(s.records, record)
 	return nil
 }
 

@@ -40,6 +40,9 @@ type EdgeOptions struct {
 	// Ready gives the reasons why the node should get no traffic; nil or none:
 	// it should.
 	Ready func() []string
+	// Notes gives what an operator should know although the node serves, for
+	// /readyz: that Kafka is away, say, and since when. Nil: nothing.
+	Notes func() []string
 
 	// What answers below /v1; nil: 404. They check the method themselves.
 	EventsHandler, PostbackHandler, PixelHandler fasthttp.RequestHandler
@@ -203,9 +206,13 @@ func (e *Edge) readyz(ctx *fasthttp.RequestCtx) {
 	state := struct {
 		Ready   bool     `json:"ready"`
 		Reasons []string `json:"reasons"`
+		Notes   []string `json:"notes,omitempty"`
 	}{Reasons: []string{}}
 	if e.Ready != nil {
 		state.Reasons = append(state.Reasons, e.Ready()...)
+	}
+	if e.Notes != nil {
+		state.Notes = e.Notes()
 	}
 	state.Ready = len(state.Reasons) == 0
 	status := fasthttp.StatusOK

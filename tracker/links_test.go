@@ -215,6 +215,9 @@ func TestCodeOfAYoungerLink(t *testing.T) {
 	// A record of the older one, replayed, does not bring it back.
 	b.apply(&wire.Link{Number: 1, Code: "a", Url: "https://old.ex"})
 	b.wantResolved("", "a", 2)
+	if all, _ := b.List(0, 10, nil); len(all) != 1 || all[0].Number != 2 || b.Len() != 1 {
+		t.Fatalf("after the replay List is %v, Len %d", all, b.Len())
+	}
 	b.apply(&wire.Link{Number: 1, Code: "a", Deleted: true})
 	b.wantResolved("", "a", 2)
 }
@@ -222,7 +225,9 @@ func TestCodeOfAYoungerLink(t *testing.T) {
 func TestApplyIgnoresWhatWasApplied(t *testing.T) {
 	b := newLinksBench(t)
 	b.apply(&wire.Link{Number: 1, Code: "a", Url: "https://one.ex"}, &wire.Link{Number: 1, Code: "a", Url: "https://two.ex"})
-	b.replay(b.Links, 0)
+	if err := b.Apply(b.log[0][0], b.log[0][1], 0); err != nil {
+		t.Fatal(err)
+	}
 	if b.Offset() != 2 || b.Resolve(nil, []byte("a")).Link.Url != "https://two.ex" {
 		t.Fatalf("Offset %d, link %v", b.Offset(), b.Resolve(nil, []byte("a")).Link)
 	}
@@ -357,6 +362,60 @@ func TestProgramChangeReachesHotLinks(t *testing.T) {
 	}
 	if all := b.Programs(); len(all) != 2 || all[0].Name != "general" || all[1].Name != "wedding" {
 		t.Fatalf("Programs is %v", all)
+	}
+}
+
+// A topic that was made anew may use the numbers of the old one.
+func TestSwapReplacesHotLinks(t *testing.T) {
+	b := newLinksBench(t)
+	b.apply(&wire.Link{Number: 1, Code: "a", Url: "https://old.ex", Program: "wedding"})
+	b.wantResolved("", "a", 1)
+	fresh, err := b.Fresh()
+	if err != nil {
+		t.Fatal(err)
+	}
+	value, _ := (&wire.Link{Number: 1, Code: "a", Url: "https://new.ex", Program: "wedding"}).MarshalVT()
+	if err := fresh.Apply([]byte("/a"), value, 0); err != nil {
+		t.Fatal(err)
+	}
+	b.program(foldingProgram("wedding")) // fresh is not told
+	b.wantResolved("", "A", 1)
+	if err := b.Swap(fresh); err != nil {
+		t.Fatal(err)
+	}
+	for _, code := range []string{"a", "A"} {
+		if p := b.Resolve(nil, []byte(code)); p == nil || p.Link.Url != "https://new.ex" {
+			t.Errorf("%s is %v", code, p)
+		}
+	}
+}
+
+// Two keys may share a hash; here one is given the entry of the other.
+func TestCacheIsAskedForTheKey(t *testing.T) {
+	b := newLinksBench(t)
+	b.program(foldingProgram("wedding"))
+	b.apply(&wire.Link{Number: 1, Code: "a"}, &wire.Link{Number: 2, Code: "b", Program: "wedding"}, &wire.Link{Number: 3, Code: "b", Domain: "go.ex"})
+	set := b.set.Load()
+	hot := hotLink{
+		prepared: b.ByNumber(1), generation: set.generation, programs: b.programs.epoch.Load(), version: set.store.entries.get(1).version(),
+	}
+	exact := b.linkKey(nil, []byte("b"))
+	folded := b.foldedKey(&exact)
+	onDomain := b.linkKey([]byte("go.ex"), []byte("b"))
+	for _, k := range []linkKey{exact, folded, onDomain} {
+		b.cache.Set(k.hash, hot, 1)
+	}
+	b.cache.Wait()
+	if !b.isCurrent(set, &hot) {
+		t.Fatal("the entry is stale")
+	}
+	for _, c := range []struct {
+		host, code string
+		want       LinkNumber
+	}{{"", "b", 2}, {"", "B", 2}, {"go.ex", "b", 3}} {
+		if got := resolved(b.Links, c.host, c.code); got != c.want {
+			t.Errorf("Resolve(%q, %q) is link %d, want %d", c.host, c.code, got, c.want)
+		}
 	}
 }
 

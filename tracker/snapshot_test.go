@@ -177,6 +177,7 @@ func TestSnapshotCorruptions(t *testing.T) {
 		{"number not rising", func(f []byte) []byte { f[first+3] = 0; return resealed(f) }, int64(first)},
 		{"no code", func(f []byte) []byte { f[first+5] = 0; return resealed(f) }, int64(first)},
 		{"no protobuf", func(f []byte) []byte { f[first+2] = 0xff; return resealed(f) }, int64(first)},
+		{"code before number", func(f []byte) []byte { copy(f[first+2:], "\x12\x02C1\x08\x01"); return resealed(f) }, int64(first)},
 		{"no programmes", func(f []byte) []byte { f[len(f)-1] = 'x'; return resealed(f) }, int64(len(good)) - int64(binary.LittleEndian.Uint32(good[44:]))},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -156,7 +156,7 @@ func (s *linkStore) compact() error {
 // evacuate moves the current records of a chunk and gives it back.
 func (s *linkStore) evacuate(chunk int) error {
 	c := s.arena.chunks[chunk]
-	for offset := 0; offset < c.used && c.live > 0; {
+	for offset := 0; offset < c.used; {
 		from := newRecordRef(chunk, offset)
 		record := s.arena.read(from)
 		offset += recordPrefixBytes + len(record)
@@ -172,7 +172,6 @@ func (s *linkStore) evacuate(chunk int) error {
 		s.mu.Lock()
 		s.entries.set(n, newStoreEntry(to, e.dead(), e.version()))
 		s.mu.Unlock()
-		s.arena.release(from)
 	}
 	s.mu.Lock()
 	s.arena.drop(chunk)

@@ -75,8 +75,8 @@ CREATE TABLE IF NOT EXISTS waymark.events
                                                            COMMENT 'valid and not a repeat within the programme''s window',
     reason_names       Array(LowCardinality(String)) ALIAS arrayMap(
         bit -> transform(bit,
-            [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048],
-            ['bot', 'prefetch', 'head', 'preview', 'datacenter', 'repeat', 'gpc', 'unverified', 'inactive', 'early', 'expired', 'simulated'],
+            [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096],
+            ['bot', 'prefetch', 'head', 'preview', 'datacenter', 'repeat', 'gpc', 'unverified', 'inactive', 'early', 'expired', 'simulated', 'late'],
             toString(bit)),
         bitmaskToArray(reasons))                           COMMENT 'names of the reasons, in bit order',
     click              String ALIAS multiIf(

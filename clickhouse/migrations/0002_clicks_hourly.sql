@@ -45,8 +45,8 @@ SELECT
     concat(link_key, channel, campaign, referrer, referrer_type, country, device, browser, referrer_host,
         arrayStringConcat(arrayMap(
             bit -> transform(bit,
-                [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048],
-                ['bot', 'prefetch', 'head', 'preview', 'datacenter', 'repeat', 'gpc', 'unverified', 'inactive', 'early', 'expired', 'simulated'],
+                [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096],
+                ['bot', 'prefetch', 'head', 'preview', 'datacenter', 'repeat', 'gpc', 'unverified', 'inactive', 'early', 'expired', 'simulated', 'late'],
                 toString(bit)),
             bitmaskToArray(reason_set)), ','))                     AS key,
     hour,

@@ -21,7 +21,8 @@ AS SELECT
     credit.referrer                                    AS referrer,
     credit.referrer_type                               AS referrer_type,
     credit.referee_type                                AS referee_type,
-    nullIf(credit.click_time, toDateTime64(0, 3, 'UTC')) AS clicked_at,
+    -- A click before the attribution window is kept with its action, which then has no link: it brought nobody.
+    if(credit.link = 0, NULL, nullIf(credit.click_time, toDateTime64(0, 3, 'UTC'))) AS clicked_at,
     credit.click_node                                  AS click_node,
     credit.click_sequence                              AS click_sequence,
     signed_up_at,

@@ -26,9 +26,9 @@ AS SELECT
             a.own, a.referrer_id, j.referrer)          AS referrer,
     if(a.own, a.referrer_type, j.referrer_type)        AS referrer_type,
     if(a.own, a.referee_type, j.referee_type)          AS referee_type,
-    if(a.own, a.click_time, ifNull(j.clicked_at, toDateTime64(0, 3, 'UTC'))) AS click_time,
-    if(a.own, a.click_node, j.click_node)              AS click_node,
-    if(a.own, a.click_sequence, j.click_sequence)      AS click_sequence,
+    if(a.clicked, a.click_time, ifNull(j.clicked_at, toDateTime64(0, 3, 'UTC'))) AS click_time,
+    if(a.clicked, a.click_node, j.click_node)          AS click_node,
+    if(a.clicked, a.click_sequence, j.click_sequence)  AS click_sequence,
     a.country                                          AS country,
     a.region                                           AS region,
     a.city                                             AS city,
@@ -50,7 +50,8 @@ FROM
         e.*,
         e.party, e.link_key,
         if(e.program = '', h.home, e.program)          AS home,
-        e.link != 0 OR e.referrer_id != '' OR e.stage = 'invited' AS own
+        e.link != 0 OR e.referrer_id != '' OR e.stage = 'invited' AS own,
+        own OR toUnixTimestamp64Milli(e.click_time) != 0 AS clicked
     FROM waymark.events AS e
     LEFT JOIN waymark.homes AS h ON h.party = e.user_id
     WHERE e.stage != 'clicked'

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -91,13 +92,23 @@ func run(t *testing.T, env []string, args ...string) *process {
 	p.cmd.Env = append(append(cleanEnvironment(), asWaymark+"=1"), env...)
 	p.errs.also = &p.out
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.errs
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	// It dies with the tests, also when they time out. The kernel takes the
+	// thread that started it for its parent, so that thread stays.
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	started := make(chan error)
 	go func() {
-		p.err = p.cmd.Wait()
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := p.cmd.Start()
+		started <- err
+		if err == nil {
+			p.err = p.cmd.Wait()
+		}
 		close(p.done)
 	}()
+	if err := <-started; err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
 		p.kill()
 		if t.Failed() {

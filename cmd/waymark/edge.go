@@ -179,6 +179,7 @@ func (n *node) start(ctx context.Context, p nodeParts) error {
 	if n.edge, err = n.newEdge(p); err != nil {
 		return err
 	}
+	p.ready.addErr("spool", n.spoolTrouble)
 	if err := waitReady(ctx, "links", p.catalog.Ready); err != nil {
 		return err
 	}
@@ -247,6 +248,16 @@ func (n *node) startShipping(p nodeParts) (err error) {
 	return nil
 }
 
+// spoolTrouble is why hits or actions are shed, or will be once the ring is
+// full. Kafka being away is none: that is what the spool is for.
+func (n *node) spoolTrouble() error {
+	hits, actions := n.spool.Stats(), n.journal.Stats()
+	if hits.Shedding {
+		return fmt.Errorf("clicks are shed (%d so far): the ring is full, and so is the disk budget of --spool-disk-bytes", hits.Shed)
+	}
+	return errors.Join(hits.DiskErr, actions.DiskErr)
+}
+
 // newEdge puts the public listener together.
 func (n *node) newEdge(p nodeParts) (*tracker.Edge, error) {
 	proxies, err := tracker.ParseTrustedProxies(n.flags.TrustedProxies)
@@ -262,7 +273,7 @@ func (n *node) newEdge(p nodeParts) (*tracker.Edge, error) {
 	return tracker.NewEdge(tracker.EdgeOptions{
 		Links: p.catalog.links, Hits: n.spool, ClickIDs: clickIDs, Cookies: cookies, Clock: clock, Proxies: proxies,
 		CookieDomain: n.flags.CookieDomain, RootURL: n.flags.RootURL, NotFoundURL: n.flags.NotFoundURL,
-		IsAdmin: p.catalog.keys.IsAdmin, Ready: p.ready.reasons,
+		IsAdmin: p.catalog.keys.IsAdmin, Ready: p.ready.reasons, Notes: p.catalog.Status,
 		EventsHandler: actions.Events, PostbackHandler: actions.Postback, PixelHandler: actions.Pixel,
 		Registerer: p.registry,
 	})
