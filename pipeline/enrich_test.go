@@ -3,6 +3,7 @@ package pipeline
 import (
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"unicode/utf8"
 
@@ -50,6 +51,33 @@ func TestEnrich(t *testing.T) {
 	if hash == 0 {
 		t.Error("the address has no hash")
 	}
+}
+
+// The shippers of clicks and actions each have an Enricher and share the
+// databases.
+func TestEnrichShareGeo(t *testing.T) {
+	geo, err := OpenGeo(cityFile(t), networkFile(t), countryFile(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = geo.Close() }()
+	var shippers sync.WaitGroup
+	for range 2 {
+		e, err := NewEnricher(geo, func(int) []byte { return []byte("key") })
+		if err != nil {
+			t.Fatal(err)
+		}
+		shippers.Go(func() {
+			for i := range 1000 {
+				event := wire.Event{Event: "click", Address: []byte{81, 2, 69, byte(i)}}
+				e.Enrich(&event)
+				if event.City != "London" || event.Network != 20712 {
+					t.Errorf("got %v", &event)
+				}
+			}
+		})
+	}
+	shippers.Wait()
 }
 
 func TestEnrichReasons(t *testing.T) {

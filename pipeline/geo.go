@@ -17,12 +17,9 @@ type place struct {
 	network uint32 // autonomous system number
 }
 
-// Geo looks addresses up in GeoIP databases. It is not safe for concurrent
-// use.
-type Geo struct {
-	databases []geoDatabase
-	cache     cache[netip.Addr, place]
-}
+// Geo looks addresses up in GeoIP databases. It is safe for concurrent use,
+// and holds the files for every Enricher that is given it.
+type Geo struct{ databases []geoDatabase }
 
 // geoDatabase fills in the fields of a place that are still empty.
 type geoDatabase interface {
@@ -30,16 +27,12 @@ type geoDatabase interface {
 	Close() error
 }
 
-// placesCachedMax bounds the cache to some 10 MB. When full, half is dropped,
-// which costs looking up again, some 2 µs an address.
-const placesCachedMax = 65_536
-
 // OpenGeo opens databases in MaxMind format: GeoIP2, GeoLite2 and DB-IP (City,
 // Country, ASN), and flat ones with a field country_code. Of two that know the
 // same field of an address, the one named first counts. The files are mapped
 // and must not be overwritten in place while they are open.
 func OpenGeo(files ...string) (*Geo, error) {
-	g := &Geo{cache: newCache[netip.Addr, place](placesCachedMax)}
+	g := &Geo{}
 	for _, file := range files {
 		database, err := openGeoDatabase(file)
 		if err != nil {
@@ -50,7 +43,7 @@ func OpenGeo(files ...string) (*Geo, error) {
 	return g, nil
 }
 
-// Close closes the databases.
+// Close closes the databases. Nobody may look up any more.
 func (g *Geo) Close() error {
 	var errs []error
 	for _, database := range g.databases {
@@ -63,17 +56,13 @@ func (g *Geo) Close() error {
 // lookup returns what the databases know of an address. What a damaged
 // database cannot tell stays empty: a click is not held up by it.
 func (g *Geo) lookup(addr netip.Addr) place {
-	if len(g.databases) == 0 || !addr.IsValid() || addr.IsLoopback() || addr.IsPrivate() {
-		return place{}
-	}
-	if known, ok := g.cache.get(addr); ok {
-		return known
-	}
 	var found place
+	if addr.IsLoopback() || addr.IsPrivate() {
+		return found
+	}
 	for _, database := range g.databases {
 		_ = database.fill(addr, &found)
 	}
-	g.cache.put(addr, found)
 	return found
 }
 

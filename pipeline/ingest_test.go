@@ -219,7 +219,6 @@ type running struct {
 	t      testing.TB
 	cancel context.CancelFunc
 	done   chan struct{}
-	once   sync.Once
 }
 
 func startIngest(t testing.TB, o IngestOptions) *running {

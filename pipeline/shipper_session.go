@@ -54,7 +54,9 @@ func (s *shipSession) run(ctx context.Context) (err error) {
 		// Nothing is sent before Flush, so that what is flushed is one batch
 		// of each partition: it arrives as a whole or not at all.
 		kgo.ManualFlushing(), kgo.MaxBufferedRecords(2*shipEventsMax),
-		kgo.ProducerBatchCompression(kgo.Lz4Compression(), kgo.NoCompression()),
+		// As small as LZ4 on events (59 of 152 bytes) at two thirds of its
+		// time; Zstandard makes 49 of them, and takes four times as long.
+		kgo.ProducerBatchCompression(kgo.SnappyCompression(), kgo.NoCompression()),
 	)...)
 	if err != nil {
 		return err

@@ -396,19 +396,21 @@ func TestCacheIsAskedForTheKey(t *testing.T) {
 	b.program(foldingProgram("wedding"))
 	b.apply(&wire.Link{Number: 1, Code: "a"}, &wire.Link{Number: 2, Code: "b", Program: "wedding"}, &wire.Link{Number: 3, Code: "b", Domain: "go.ex"})
 	set := b.set.Load()
-	hot := hotLink{
-		prepared: b.ByNumber(1), generation: set.generation, programs: b.programs.epoch.Load(), version: set.store.entries.get(1).version(),
+	hotOf := func(n LinkNumber) hotLink {
+		return hotLink{
+			prepared: b.ByNumber(n), generation: set.generation, programs: b.programs.epoch.Load(), version: set.store.entries.get(n).version(),
+		}
 	}
 	exact := b.linkKey(nil, []byte("b"))
 	folded := b.foldedKey(&exact)
 	onDomain := b.linkKey([]byte("go.ex"), []byte("b"))
-	for _, k := range []linkKey{exact, folded, onDomain} {
-		b.cache.Set(k.hash, hot, 1)
+	for hash, hot := range map[uint64]hotLink{exact.hash: hotOf(1), folded.hash: hotOf(1), onDomain.hash: hotOf(2)} {
+		if !b.isCurrent(set, &hot) {
+			t.Fatal("the entry is stale")
+		}
+		b.cache.Set(hash, hot, 1)
 	}
 	b.cache.Wait()
-	if !b.isCurrent(set, &hot) {
-		t.Fatal("the entry is stale")
-	}
 	for _, c := range []struct {
 		host, code string
 		want       LinkNumber

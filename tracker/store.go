@@ -35,9 +35,8 @@ func newLinkStore(n int) (*linkStore, error) {
 }
 
 // put stores the record of a link: canonical bytes of a wire.Link, copied,
-// with the number n and the key k. It reports whether the link resolves from
-// now on and did not before, for the filter, through admit, which is called
-// before anybody can find the link.
+// with the number n and the key k. Where the link resolves from now on and did
+// not before, admit is called before anybody can find it.
 //
 // The highest number of a key owns it. Numbers are given in the order of
 // creation, so this is the last link made with the code, in whatever order

@@ -9,8 +9,8 @@
 -- whole, and all but two have few keys.
 CREATE TABLE IF NOT EXISTS waymark.clicks_hourly
 (
-    dimension  LowCardinality(String)  COMMENT 'total, link, channel, campaign, referrer, referrer_type, country, device, browser, referrer_host or reasons',
-    program    LowCardinality(String),
+    dimension  LowCardinality(String)  COMMENT 'total, link, channel, campaign, referrer, referrer_type, country, device, browser, referrer_host or reasons' CODEC(ZSTD(1)),
+    program    LowCardinality(String)  CODEC(ZSTD(1)),
     key        String                  COMMENT 'value of the dimension: for link the code, for reasons their names with commas, for total empty' CODEC(ZSTD(1)),
     hour       DateTime('UTC')         COMMENT 'start of the hour' CODEC(Delta, ZSTD(1)),
     hits       UInt64                  COMMENT 'every hit, HEAD requests too' CODEC(T64, ZSTD(1)),

@@ -8,8 +8,8 @@
 -- Sort key: the party first, since actions that name a user only look their programme up by it.
 CREATE TABLE IF NOT EXISTS waymark.referrals
 (
-    party         String                                           COMMENT 'user, else visitor, else click' CODEC(ZSTD(1)),
-    program       LowCardinality(String)                           COMMENT 'as reported; empty where only a user was named',
+    party         String                                                        COMMENT 'user, else visitor, else click' CODEC(ZSTD(1)),
+    program       LowCardinality(String)                                        COMMENT 'as reported; empty where only a user was named' CODEC(ZSTD(1)),
     credit        SimpleAggregateFunction(min, Tuple(
         rank            UInt8,
         time            DateTime64(3, 'UTC'),
@@ -23,13 +23,13 @@ CREATE TABLE IF NOT EXISTS waymark.referrals
         click_time      DateTime64(3, 'UTC'),
         click_node      UInt16,
         click_sequence  UInt16))                                   COMMENT 'rank 0: signup with a link or referrer, 1: another such action, 2: signup without, 3: another' CODEC(ZSTD(1)),
-    signed_up_at  SimpleAggregateFunction(min, Nullable(DateTime64(3, 'UTC'))) CODEC(ZSTD(1)),
-    activated_at  SimpleAggregateFunction(min, Nullable(DateTime64(3, 'UTC'))) CODEC(ZSTD(1)),
-    converted_at  SimpleAggregateFunction(min, Nullable(DateTime64(3, 'UTC'))) CODEC(ZSTD(1)),
-    retained_at   SimpleAggregateFunction(min, Nullable(DateTime64(3, 'UTC'))) CODEC(ZSTD(1)),
-    orders        SimpleAggregateFunction(sum, UInt64)             COMMENT 'actions at stage converted' CODEC(ZSTD(1)),
-    value         SimpleAggregateFunction(sum, Decimal(38, 6))     COMMENT 'sum of their values' CODEC(ZSTD(1)),
-    refunds       SimpleAggregateFunction(sum, Decimal(38, 6))     COMMENT 'sum of the values of refunds' CODEC(ZSTD(1))
+    signed_up_at  SimpleAggregateFunction(min, Nullable(DateTime64(3, 'UTC')))  CODEC(ZSTD(1)),
+    activated_at  SimpleAggregateFunction(min, Nullable(DateTime64(3, 'UTC')))  CODEC(ZSTD(1)),
+    converted_at  SimpleAggregateFunction(min, Nullable(DateTime64(3, 'UTC')))  CODEC(ZSTD(1)),
+    retained_at   SimpleAggregateFunction(min, Nullable(DateTime64(3, 'UTC')))  CODEC(ZSTD(1)),
+    orders        SimpleAggregateFunction(sum, UInt64)                          COMMENT 'actions at stage converted' CODEC(ZSTD(1)),
+    value         SimpleAggregateFunction(sum, Decimal(38, 6))                  COMMENT 'sum of their values' CODEC(ZSTD(1)),
+    refunds       SimpleAggregateFunction(sum, Decimal(38, 6))                  COMMENT 'sum of the values of refunds' CODEC(ZSTD(1))
 )
 ENGINE = {{engine "AggregatingMergeTree"}}
 ORDER BY (party, program)

@@ -3,9 +3,9 @@
 CREATE TABLE IF NOT EXISTS waymark.action_ids
 (
     hash       UInt64                  COMMENT 'xxHash64 of event, a zero byte and key',
-    event      LowCardinality(String),
+    event      LowCardinality(String)  CODEC(ZSTD(1)),
     key        String                  COMMENT 'o: and the order, else i: and the id' CODEC(ZSTD(1)),
-    program    LowCardinality(String)  COMMENT 'empty matches any',
+    program    LowCardinality(String)  COMMENT 'empty matches any' CODEC(ZSTD(1)),
     source     UInt32                  CODEC(ZSTD(1)),
     partition  UInt16                  CODEC(ZSTD(1)),
     offset     UInt64                  CODEC(ZSTD(1))
