@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"time"
@@ -93,6 +94,9 @@ func (b *Broker) TrimBelowCommitted(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	committed, err := b.admin.FetchOffsets(ctx, IngestGroup)
+	if errors.Is(err, kerr.GroupIDNotFound) {
+		return nil // ingest has never committed
+	}
 	if err != nil {
 		return fmt.Errorf("read the committed offsets of group %s: %w", IngestGroup, err)
 	}

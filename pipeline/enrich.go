@@ -84,7 +84,10 @@ func (e *Enricher) enrichAddress(event *wire.Event) {
 	if hostingNetworks[found.network] {
 		event.Reasons |= uint32(tracker.Datacenter)
 	}
-	event.AddressHash = e.hashAddress(addr, int(event.TimeMs/86_400_000))
+	// Who asks not to be tracked is not told apart from others either.
+	if tracker.Reasons(event.Reasons)&tracker.GPC == 0 {
+		event.AddressHash = e.hashAddress(addr, int(event.TimeMs/86_400_000))
+	}
 }
 
 // hashAddress is one AES block over the address under the key of the day, cut

@@ -259,3 +259,12 @@ func FuzzEnrichText(f *testing.F) {
 		}
 	})
 }
+
+func TestEnrichOptedOut(t *testing.T) {
+	e := testEnricher(t, cityFile(t))
+	event := &wire.Event{Event: "click", UserAgent: firefox, Address: []byte{81, 2, 69, 142}, Reasons: uint32(tracker.GPC)}
+	e.Enrich(event)
+	if event.AddressHash != 0 || event.Country != "GB" || event.Address != nil {
+		t.Errorf("a visitor who opted out keeps the country and nothing that tells him apart: %v", event)
+	}
+}

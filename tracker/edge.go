@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/url"
 	"runtime/debug"
@@ -73,10 +74,8 @@ func NewEdge(o EdgeOptions) (*Edge, error) {
 	if o.Links == nil || o.Hits == nil || o.ClickIDs == nil || o.Cookies == nil || o.Clock == nil {
 		panic("BUG: an edge needs links, hits, click ids, cookies and a clock")
 	}
-	for _, target := range []string{o.RootURL, o.NotFoundURL} {
-		if u, err := url.Parse(target); target != "" && (err != nil || !u.IsAbs() || u.Host == "") {
-			return nil, errors.New("open the edge: " + target + " is no URL to redirect to, such as https://example.com/")
-		}
+	if err := errors.Join(CheckTarget(o.RootURL), CheckTarget(o.NotFoundURL)); err != nil {
+		return nil, fmt.Errorf("open the edge: %w", err)
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
@@ -102,6 +101,14 @@ func NewEdge(o EdgeOptions) (*Edge, error) {
 	}
 	e.server = newServer(e)
 	return e, nil
+}
+
+// CheckTarget returns an error unless the target is an absolute URL, or empty.
+func CheckTarget(target string) error {
+	if u, err := url.Parse(target); target != "" && (err != nil || !u.IsAbs() || u.Host == "") {
+		return fmt.Errorf("%q is no URL to redirect to, such as https://example.com/", target)
+	}
+	return nil
 }
 
 // Handle answers one request.

@@ -107,6 +107,7 @@ type node struct {
 	edge     *tracker.Edge
 	client   *kgo.Client
 	geo      *pipeline.Geo
+	proxies  *tracker.TrustedProxies
 	shippers []*pipeline.Shipper
 	failed   chan error // the listener's error, if it ends by itself
 
@@ -118,10 +119,13 @@ type node struct {
 // directory.
 const spoolsMax = 64
 
-// openNode opens the node's spool: the one that --spool names, or the first
-// in the data directory that no other node holds.
+// openNode checks the flags and opens the node's spool: the one that --spool
+// names, or the first in the data directory that no other node holds.
 func openNode(data dataDir, flags edgeFlags, registry prometheus.Registerer) (*node, error) {
 	n := &node{flags: flags, failed: make(chan error, 1)}
+	if err := n.check(); err != nil {
+		return nil, err
+	}
 	if flags.Spool != "" {
 		return n, n.open(flags.Spool, registry)
 	}
@@ -136,6 +140,24 @@ func openNode(data dataDir, flags edgeFlags, registry prometheus.Registerer) (*n
 		}
 		return n, err
 	}
+}
+
+// check reads what the flags name, so that a mistake shows before anything is
+// started.
+func (n *node) check() (err error) {
+	if n.proxies, err = tracker.ParseTrustedProxies(n.flags.TrustedProxies); err != nil {
+		return fmt.Errorf("--trusted-proxies: %w", err)
+	}
+	if err := tracker.CheckTarget(n.flags.RootURL); err != nil {
+		return fmt.Errorf("--root-url: %w", err)
+	}
+	if err := tracker.CheckTarget(n.flags.NotFoundURL); err != nil {
+		return fmt.Errorf("--not-found-url: %w", err)
+	}
+	if n.geo, err = pipeline.OpenGeo(n.flags.GeoIP...); err != nil {
+		return fmt.Errorf("--geoip: %w", err)
+	}
+	return nil
 }
 
 func (n *node) open(dir string, registry prometheus.Registerer) (err error) {
@@ -226,9 +248,6 @@ func (n *node) tryClaim(ctx context.Context) error {
 
 // startShipping moves what spool and journal hold to Kafka until drain.
 func (n *node) startShipping(p nodeParts) (err error) {
-	if n.geo, err = pipeline.OpenGeo(n.flags.GeoIP...); err != nil {
-		return err
-	}
 	options := make([]pipeline.ShipperOptions, 2)
 	for i := range options {
 		enricher, err := pipeline.NewEnricher(n.geo, func(day int) []byte { return p.ring.AddressKey(time.Unix(int64(day)*86400, 0)) })
@@ -260,18 +279,14 @@ func (n *node) spoolTrouble() error {
 
 // newEdge puts the public listener together.
 func (n *node) newEdge(p nodeParts) (*tracker.Edge, error) {
-	proxies, err := tracker.ParseTrustedProxies(n.flags.TrustedProxies)
-	if err != nil {
-		return nil, fmt.Errorf("--trusted-proxies: %w", err)
-	}
 	clock := tracker.NewClock(n.spool.Node().Number, n.spool.LatestMs())
 	clickIDs, cookies := tracker.NewClickIDs(p.ring), tracker.NewCookies(p.ring)
 	actions := tracker.NewActions(tracker.ActionsOptions{
 		Keys: p.catalog.keys, Links: p.catalog.links, Sink: n.journal, ClickIDs: clickIDs, Cookies: cookies,
-		Proxies: proxies, Registerer: p.registry,
+		Proxies: n.proxies, Registerer: p.registry,
 	})
 	return tracker.NewEdge(tracker.EdgeOptions{
-		Links: p.catalog.links, Hits: n.spool, ClickIDs: clickIDs, Cookies: cookies, Clock: clock, Proxies: proxies,
+		Links: p.catalog.links, Hits: n.spool, ClickIDs: clickIDs, Cookies: cookies, Clock: clock, Proxies: n.proxies,
 		CookieDomain: n.flags.CookieDomain, RootURL: n.flags.RootURL, NotFoundURL: n.flags.NotFoundURL,
 		IsAdmin: p.catalog.keys.IsAdmin, Ready: p.ready.reasons, Notes: p.catalog.Status,
 		EventsHandler: actions.Events, PostbackHandler: actions.Postback, PixelHandler: actions.Pixel,
