@@ -15,7 +15,7 @@ type Options struct {
 	Dir string
 	// RingDir holds the ring and should be a tmpfs; default /dev/shm. Where it can't hold the ring, Dir does.
 	RingDir string
-	// RingBytes is rounded up to 64 KiB, at least 128 KiB; default 64 MiB. A ring that holds frames keeps its size and place
+	// RingBytes is rounded up to 64 KiB, from 128 KiB to 2 GiB; default 64 MiB. A ring that holds frames keeps its size and place
 	// until it is opened empty, which is the case after every orderly stop.
 	RingBytes int64
 	// SegmentBytes is where a segment file ends and the next begins; default 64 MiB, or an eighth of a small
@@ -32,7 +32,11 @@ type Options struct {
 	Registerer prometheus.Registerer
 }
 
-const ringBytesMin = 2 * FrameBytesMax
+// The ring is memory that nothing else can use, whether it holds frames or not. Two gibibytes are ten million clicks.
+const (
+	ringBytesMin = 2 * FrameBytesMax
+	ringBytesMax = 2 << 30
+)
 
 // withDefaults fills in defaults and reports everything that is wrong at once.
 func (o Options) withDefaults() (Options, error) {
@@ -48,6 +52,9 @@ func (o Options) withDefaults() (Options, error) {
 	o.SegmentBytes = orDefault(o.SegmentBytes, segmentDefault(64<<20, o.DiskBytesMax))
 	if o.RingBytes < ringBytesMin {
 		errs = append(errs, fmt.Errorf("ring of %d bytes is too small: at least %d", o.RingBytes, ringBytesMin))
+	}
+	if o.RingBytes > ringBytesMax {
+		errs = append(errs, fmt.Errorf("ring of %d bytes is too large: at most %d, since it lies in memory as a whole", o.RingBytes, int64(ringBytesMax)))
 	}
 	if o.SegmentBytes < segmentBytesMin {
 		errs = append(errs, fmt.Errorf("segments of %d bytes are too small: at least %d", o.SegmentBytes, segmentBytesMin))
