@@ -26,11 +26,11 @@ func (db *DB) InsertLinks(ctx context.Context, rows []tracker.LinkRow) error {
 // InsertPrograms copies records of the topic waymark.programs in the same way.
 func (db *DB) InsertPrograms(ctx context.Context, rows []tracker.ProgramRow) error {
 	return db.insertRows(ctx, "programmes", `INSERT INTO waymark.programs (name, party_types, currency, attribution_window_days,
-		cookie_lifetime_days, unique_window_hours, code_prefix, case_insensitive, app_schemes, version)`,
+		cookie_lifetime_days, unique_window_hours, code_prefix, case_insensitive, trust_pixel, app_schemes, version)`,
 		len(rows), func(i int) []any {
 			p := &rows[i].Program
 			return []any{p.Name, p.PartyTypes, p.Currency, uint32(p.AttributionWindowDays),
-				uint32(p.CookieLifetimeDays), uint32(p.UniqueWindowHours), p.CodePrefix, p.CaseInsensitive, p.AppSchemes, rows[i].Version}
+				uint32(p.CookieLifetimeDays), uint32(p.UniqueWindowHours), p.CodePrefix, p.CaseInsensitive, p.TrustPixel, p.AppSchemes, rows[i].Version}
 		})
 }
 

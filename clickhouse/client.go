@@ -2,9 +2,11 @@ package clickhouse
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -26,7 +28,10 @@ type DB struct {
 
 // Open prepares access to the ClickHouse at address: clickhouse://host:port
 // for the native protocol, http:// or https:// for the other, with user and
-// password in the address or else as given. Nothing is connected yet.
+// password in the address or else as given. With TLS it is https://host:port
+// or clickhouse://host:port?secure=true; ?ca=FILE names certificates, in PEM,
+// that the server's must come from where the machine does not trust it. Nothing
+// is connected yet.
 func Open(address, user, password string) (*DB, error) {
 	options, err := parseAddress(address)
 	if err != nil {
@@ -61,16 +66,38 @@ func parseAddress(address string) (*clickhouse.Options, error) {
 		// in one that exists before the first migration.
 		u.Path = "/default"
 	}
+	query := u.Query()
 	if u.Scheme == "https" {
-		query := u.Query()
 		query.Set("secure", "true") // the driver wants to be told twice
-		u.RawQuery = query.Encode()
 	}
+	ca := query.Get("ca") // unknown to the driver, which would send it as a setting
+	query.Del("ca")
+	u.RawQuery = query.Encode()
 	options, err := clickhouse.ParseDSN(u.String())
+	if err == nil && ca != "" {
+		err = trust(options, ca)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read the ClickHouse address %s: %w", u.Redacted(), err)
 	}
 	return options, nil
+}
+
+// trust accepts the certificates in a PEM file, and those that come from them,
+// and no others.
+func trust(options *clickhouse.Options, file string) error {
+	if options.TLS == nil {
+		return errors.New("ca is for connections with TLS; use https://, or add secure=true")
+	}
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("read the certificates of ca: %w", err)
+	}
+	options.TLS.RootCAs = x509.NewCertPool()
+	if !options.TLS.RootCAs.AppendCertsFromPEM(content) {
+		return fmt.Errorf("read the certificates of ca: %s has none in PEM", file)
+	}
+	return nil
 }
 
 // Ping reports whether ClickHouse answers.

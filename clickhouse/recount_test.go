@@ -66,21 +66,28 @@ func partyOf(e *wire.Event) string {
 
 func hasLink(e *wire.Event) bool { return e.Link != 0 || e.ReferrerId != "" }
 
+// unverified by the bit as the design lists it.
+func unverified(e *wire.Event) bool { return e.Reasons&128 != 0 }
+
 // better reports whether a says more about who brought a party than b does.
 func better(a, b *wire.Event) bool {
 	if b == nil {
 		return true
 	}
 	rank := func(e *wire.Event) int {
+		rank := 3
 		switch signup := e.Stage == "signed_up"; {
 		case hasLink(e) && signup:
-			return 0
+			rank = 0
 		case hasLink(e):
-			return 1
+			rank = 1
 		case signup:
-			return 2
+			rank = 2
 		}
-		return 3
+		if unverified(e) {
+			rank += 10 // behind everything that is verified
+		}
+		return rank
 	}
 	return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a.TimeMs, b.TimeMs)) < 0
 }
@@ -133,7 +140,7 @@ func (w *world) recount() *recount {
 func (r *recount) fact(e *wire.Event, program string, hits map[click]*wire.Event) fact {
 	f := fact{Event: e, program: program, party: partyOf(e), visit: e}
 	credit, channel := e, e.Channel
-	if path := r.paths[partyKey{program, e.UserId}]; e.Stage != "clicked" && e.Stage != "invited" && !hasLink(e) {
+	if path := r.paths[partyKey{program, e.UserId}]; e.Stage != "clicked" && e.Stage != "invited" && (!hasLink(e) || unverified(e) && e.UserId != "") {
 		credit = &wire.Event{}
 		if path != nil && e.UserId != "" {
 			credit = path.credit
@@ -222,6 +229,9 @@ func (t *tally) add(f fact, hits string) {
 		return 0
 	}
 	value, _ := decimal.NewFromString(cmp.Or(f.Value, "0"))
+	if unverified(f.Event) {
+		value = decimal.Zero
+	}
 	switch {
 	case f.Stage == "clicked":
 		t.gross += one(counts("gross", f.Reasons))

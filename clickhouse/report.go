@@ -93,9 +93,10 @@ var reports = []report{
 		info: tracker.ReportInfo{
 			Name:    "viral",
 			Doc:     "Viral coefficient K of each flow (one-sided), of opposite flows (two-sided) and of the cohort that signed up in the period (realised), with cycle and doubling time in hours.",
-			By:      []string{},
+			By:      []string{"campaign"},
 			Columns: []string{"program", "kind", "referrer_type", "referee_type", "invitations", "referrers", "signups", "invitations_per_referrer", "signups_per_invitation", "k", "cycle_hours", "status", "doubling_hours"},
 		},
+		end: endBreakdown,
 	},
 }
 
@@ -278,7 +279,7 @@ func plain(cell any) any {
 
 // endBreakdown drops the empty key of a report that is not broken down.
 func endBreakdown(answer *tracker.Report, query tracker.ReportQuery) {
-	if query.By != "" {
+	if query.By != "" || answer.Columns[0] != "key" {
 		return
 	}
 	answer.Columns = answer.Columns[1:]

@@ -341,6 +341,13 @@ func (w *world) queries() []tracker.ReportQuery {
 			q.From = w.start.Add(time.Duration(w.random.Int64N(int64(w.span)))).Truncate(pick(w, []time.Duration{1, time.Millisecond, time.Minute, time.Hour}))
 			q.To = q.From.Add(pick(w, []time.Duration{7 * time.Minute, 3 * time.Hour, 100 * time.Hour, 300 * time.Hour}))
 			all = append(all, q)
+			// Whole times of events, the first of which counts and the last not.
+			a, b := pick(w, w.events).TimeMs, pick(w, w.events).TimeMs
+			if a != b {
+				q.From, q.To = time.UnixMilli(int64(min(a, b))), time.UnixMilli(int64(max(a, b)))
+				q.Hits, q.Program = "gross", ""
+				all = append(all, q)
+			}
 		}
 	}
 	for _, tz := range []string{"UTC", "Europe/Berlin", "Asia/Kathmandu", "America/New_York"} {

@@ -23,7 +23,7 @@ func clicksFile(query tracker.ReportQuery, _ dimension) string {
 // range at its start, so that the rest is all of it.
 func wholeHourRange(from, to time.Time) (time.Time, time.Time) {
 	start, end := from.UTC().Truncate(time.Hour), to.UTC().Truncate(time.Hour)
-	if false && start.Before(from) {
+	if start.Before(from) {
 		start = start.Add(time.Hour)
 	}
 	if !start.Before(end) {

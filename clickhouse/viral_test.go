@@ -2,6 +2,7 @@ package clickhouse
 
 import (
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -9,7 +10,24 @@ import (
 	"waymark/tracker/wire"
 )
 
-type flow struct{ program, referrerType, refereeType string }
+// flow is named by its campaign, too, where the report is by campaign.
+type flow struct{ program, campaign, referrerType, refereeType string }
+
+// loopKey is the key that leads a row of the report: none without a breakdown.
+func loopKey(q tracker.ReportQuery, campaign string) []any {
+	if q.By == "" {
+		return nil
+	}
+	return []any{campaign}
+}
+
+// campaignOf is the campaign that the report tells apart, "" for none.
+func campaignOf(q tracker.ReportQuery, campaign string) string {
+	if q.By == "" {
+		return ""
+	}
+	return campaign
+}
 
 type flowCounts struct {
 	invitations float64
@@ -45,7 +63,7 @@ func (r *recount) viral(q tracker.ReportQuery) want {
 		if f.Stage != "invited" && (f.Stage != "signed_up" || f.number == 0 && f.referrer == "") {
 			continue
 		}
-		key := flow{f.program, f.referrerType, f.refereeType}
+		key := flow{f.program, campaignOf(q, f.campaign), f.referrerType, f.refereeType}
 		if flows[key] == nil {
 			flows[key] = &flowCounts{referrers: map[string]bool{}, signups: map[string]fact{}}
 		}
@@ -65,7 +83,7 @@ func (r *recount) viral(q tracker.ReportQuery) want {
 			}
 		}
 	}
-	return append(r.loops(flows), r.cohorts(q)...)
+	return append(r.loops(q, flows), r.cohorts(q)...)
 }
 
 func (r *recount) latestInvitation(signup fact) uint64 {
@@ -82,20 +100,20 @@ func (r *recount) latestInvitation(signup fact) uint64 {
 	return latest
 }
 
-func (r *recount) loops(flows map[flow]*flowCounts) want {
+func (r *recount) loops(q tracker.ReportQuery, flows map[flow]*flowCounts) want {
 	var rows want
 	for key, c := range flows {
 		k, cycle := c.k(), c.cycle()
-		rows = append(rows, append([]any{key.program, "one-sided", key.referrerType, key.refereeType,
+		rows = append(rows, slices.Concat(loopKey(q, key.campaign), []any{key.program, "one-sided", key.referrerType, key.refereeType,
 			c.invitations, float64(len(c.referrers)), float64(len(c.signups)),
-			ratio(c.invitations, float64(len(c.referrers))), ratio(float64(len(c.signups)), c.invitations)}, growth(k, cycle)...))
-		back := flows[flow{key.program, key.refereeType, key.referrerType}]
+			ratio(c.invitations, float64(len(c.referrers))), ratio(float64(len(c.signups)), c.invitations)}, growth(k, cycle)))
+		back := flows[flow{key.program, key.campaign, key.refereeType, key.referrerType}]
 		if back == nil || key.referrerType >= key.refereeType {
 			continue
 		}
 		k, cycle = both(k, back.k(), func(a, b float64) float64 { return a * b }), both(cycle, back.cycle(), func(a, b float64) float64 { return a + b })
-		rows = append(rows, append([]any{key.program, "two-sided", key.referrerType, key.refereeType,
-			c.invitations + back.invitations, float64(len(c.referrers) + len(back.referrers)), float64(len(c.signups) + len(back.signups)), nil, nil}, growth(k, cycle)...))
+		rows = append(rows, slices.Concat(loopKey(q, key.campaign), []any{key.program, "two-sided", key.referrerType, key.refereeType,
+			c.invitations + back.invitations, float64(len(c.referrers) + len(back.referrers)), float64(len(c.signups) + len(back.signups)), nil, nil}, growth(k, cycle)))
 	}
 	return rows
 }
@@ -129,13 +147,15 @@ func growth(k, cycle any) []any {
 // cohorts counts, for those who first signed up in the period, whom they
 // referred within the programme's window (5 days in wedding, else 30).
 func (r *recount) cohorts(q tracker.ReportQuery) want {
-	members, referees := map[string]float64{}, map[string]float64{}
+	type cohort struct{ program, campaign string }
+	members, referees := map[cohort]float64{}, map[cohort]float64{}
 	for key, p := range r.paths {
 		signup := int64(p.first["signed_up"])
 		if signup == 0 || signup < q.From.UnixMilli() || signup >= q.To.UnixMilli() || q.Program != "" && key.program != q.Program {
 			continue
 		}
-		members[key.program]++
+		of := cohort{key.program, campaignOf(q, p.credit.Campaign)}
+		members[of]++
 		window := int64(30)
 		if key.program == "wedding" {
 			window = 5
@@ -144,14 +164,14 @@ func (r *recount) cohorts(q tracker.ReportQuery) want {
 			at := int64(path.first["signed_up"])
 			if other.program == key.program && path.credit.ReferrerId == key.party && other.party != key.party &&
 				at >= signup && at < signup+window*24*3600*1000 {
-				referees[key.program]++
+				referees[of]++
 			}
 		}
 	}
 	var rows want
-	for program, n := range members {
-		k := referees[program] / n
-		rows = append(rows, append([]any{program, "realised", "", "", 0.0, n, referees[program], nil, nil}, growth(k, nil)...))
+	for of, n := range members {
+		k := referees[of] / n
+		rows = append(rows, slices.Concat(loopKey(q, of.campaign), []any{of.program, "realised", "", "", 0.0, n, referees[of], nil, nil}, growth(k, nil)))
 	}
 	return rows
 }

@@ -65,10 +65,14 @@ func pick[T any](w *world, list []T) T { return list[w.random.IntN(len(list))] }
 
 func (w *world) user() string { return fmt.Sprintf("u%d", w.random.IntN(150)) }
 
-// moment is a millisecond of the span that no event has yet.
+// moment is a millisecond of the span that no event has yet, often the first
+// of an hour, where periods and roll-ups begin and end.
 func (w *world) moment() uint64 {
 	for {
 		ms := uint64(w.start.UnixMilli()) + uint64(w.random.Int64N(w.span.Milliseconds()))
+		if w.random.IntN(6) == 0 {
+			ms -= ms % 3_600_000
+		}
 		if !w.used[ms] {
 			w.used[ms] = true
 			return ms
@@ -191,7 +195,15 @@ func (w *world) invite() {
 // stray adds what fits no journey: actions of users that never signed up,
 // signups without a click or in a second programme, the pixel, custom events.
 func (w *world) stray() {
-	switch w.random.IntN(6) {
+	switch w.random.IntN(8) {
+	case 6: // anybody may claim any user by the pixel
+		e := onLink(pick(w, w.links))
+		e.UserId, e.Reasons = w.user(), 128
+		w.act(e, "signup", "signed_up", w.moment())
+	case 7:
+		e := onLink(pick(w, w.links))
+		e.UserId, e.Reasons = pick(w, []string{"", w.user(), "pixel only"}), 128
+		w.act(e, "purchase", "converted", w.moment()).Value = "99999.5"
 	case 0:
 		w.act(&wire.Event{UserId: fmt.Sprint("nobody", w.random.IntN(9))}, "purchase", "converted", w.moment()).Value = "5"
 	case 1:

@@ -59,7 +59,7 @@ func (e *Enricher) Enrich(event *wire.Event) {
 // enrichAgent leaves alone the actions that a customer's server reported: they
 // have no user agent, and that makes no robot of anybody.
 func (e *Enricher) enrichAgent(event *wire.Event) {
-	fromBrowser := tracker.Reasons(event.Reasons)&tracker.Unverified != 0 ||
+	fromBrowser := event.UserAgent != "" || tracker.Reasons(event.Reasons)&tracker.Unverified != 0 ||
 		event.Event == tracker.EventClick || event.Event == tracker.EventScan
 	if !fromBrowser {
 		return

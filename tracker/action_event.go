@@ -60,7 +60,10 @@ func (a *Actions) event(act *Action, src *actionSource) (*wire.Event, error) {
 	if Reasons(e.Reasons)&Late != 0 {
 		link = nil
 	}
-	if err := describeAction(e, act, link, program); err != nil {
+	if program != nil && program.TrustPixel {
+		e.Reasons &^= uint32(Unverified)
+	}
+	if err := a.describe(e, act, link, program); err != nil {
 		return nil, err
 	}
 	if e.Id == "" && e.OrderId == "" {
@@ -173,9 +176,9 @@ func (a *Actions) actionProgram(act *Action, key *APIKey, link *Prepared, linkFi
 	return program, nil
 }
 
-// describeAction writes what the link and the programme say into e, and what
+// describe writes what the link and the programme say into e, and what
 // the action says instead.
-func describeAction(e *wire.Event, act *Action, link *Prepared, program *Program) error {
+func (a *Actions) describe(e *wire.Event, act *Action, link *Prepared, program *Program) error {
 	if link != nil {
 		l := link.Link
 		e.Campaign, e.Channel, e.Link, e.Code, e.Domain = l.Campaign, l.Channel, l.Number, l.Code, l.Domain
@@ -189,7 +192,7 @@ func describeAction(e *wire.Event, act *Action, link *Prepared, program *Program
 	}
 	e.Currency = act.Currency
 	if program == nil {
-		return nil
+		return a.checkCurrency(act)
 	}
 	e.Program = program.Name
 	if t := act.Referrer.Type; t != "" && len(program.PartyTypes) > 0 && !slices.Contains(program.PartyTypes, t) {
@@ -202,6 +205,20 @@ func describeAction(e *wire.Event, act *Action, link *Prepared, program *Program
 		e.Currency = program.Currency
 	}
 	return nil
+}
+
+// checkCurrency judges the currency of an action whose programme only the
+// user's signup will tell: at least some programme must count in it.
+func (a *Actions) checkCurrency(act *Action) error {
+	if act.Currency == "" {
+		return nil
+	}
+	for _, p := range a.Links.Programs() {
+		if p.Currency == act.Currency {
+			return nil
+		}
+	}
+	return fieldErrorf("currency", "no programme counts in %s; convert the value", act.Currency)
 }
 
 // defaultActionID is the idempotency key of an action that brought none: a

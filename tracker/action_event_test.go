@@ -111,9 +111,9 @@ func TestActionEvent(t *testing.T) {
 			},
 		},
 		"by user only, programme unknown": {
-			Action{Event: "purchase", ID: "p", UserID: "u1", Value: "7.5", Currency: "USD"},
+			Action{Event: "purchase", ID: "p", UserID: "u1", Value: "7.5", Currency: "EUR"},
 			actionSource{way: wayEvents},
-			wire.Event{Event: "purchase", Stage: "converted", TimeMs: nowMS, Id: "p", UserId: "u1", Value: "7.5", Currency: "USD"},
+			wire.Event{Event: "purchase", Stage: "converted", TimeMs: nowMS, Id: "p", UserId: "u1", Value: "7.5", Currency: "EUR"},
 		},
 		"by user with a key of one programme": {
 			Action{Event: "activate", UserID: "u1", Value: "7"},
@@ -220,6 +220,7 @@ func TestActionEventRefuses(t *testing.T) {
 		"foreign code":          {Action{Event: "signup", Code: "hello"}, bound, "code"},
 		"foreign click":         {Action{Event: "signup", ClickID: id}, &APIKey{Role: RoleEvent, Program: "general"}, "click_id"},
 		"key of no programme":   {Action{Event: "signup", UserID: "u"}, lost, "program"},
+		"nobody's currency":     {Action{Event: "purchase", UserID: "u", Value: "1", Currency: "USD"}, nil, "currency"},
 		"other currency":        {Action{Event: "purchase", ClickID: id, Value: "1", Currency: "USD"}, nil, "currency"},
 		"unknown type of party": {Action{Event: "invite", Program: "wedding", Referrer: Party{"x", "guest"}}, nil, "referrer.type"},
 	} {

@@ -7,19 +7,29 @@ import "waymark/tracker/wire"
 type ActionIdentity struct {
 	Program string // "" matches any: the sender named none
 	Event   string
-	Key     string // "o:" + order_id where there is an order, else "i:" + id
+	Key     string // "o:" + order_id where there is an order, else "i:" + id; "u" before that if unverified
 }
 
 // IdentityOfAction returns the identity of an action. It reports false for an
 // event that has neither order nor id: nothing could be a repeat of it.
+//
+// Unverified actions have identities of their own: anybody can send one with
+// any order, and it would silence the customer's own report of that order if
+// the two were repeats of each other.
 func IdentityOfAction(e *wire.Event) (ActionIdentity, bool) {
+	key := ""
 	switch {
 	case e.OrderId != "":
-		return ActionIdentity{e.Program, e.Event, "o:" + e.OrderId}, true
+		key = "o:" + e.OrderId
 	case e.Id != "":
-		return ActionIdentity{e.Program, e.Event, "i:" + e.Id}, true
+		key = "i:" + e.Id
+	default:
+		return ActionIdentity{}, false
 	}
-	return ActionIdentity{}, false
+	if Reasons(e.Reasons)&Unverified != 0 {
+		key = "u" + key
+	}
+	return ActionIdentity{e.Program, e.Event, key}, true
 }
 
 // RecordKey is the key of the action's record in waymark.actions, by which it

@@ -16,6 +16,8 @@ func TestIdentityOfAction(t *testing.T) {
 		{"an order wins over the id", &wire.Event{Program: "p", Event: "purchase", OrderId: "7", Id: "x"}, ActionIdentity{"p", "purchase", "o:7"}, true},
 		{"id without order", &wire.Event{Event: "signup", Id: "user:u1"}, ActionIdentity{"", "signup", "i:user:u1"}, true},
 		{"order 7 is not id 7", &wire.Event{Event: "purchase", Id: "7"}, ActionIdentity{"", "purchase", "i:7"}, true},
+		{"an unverified order is not the order", &wire.Event{Event: "purchase", OrderId: "7", Reasons: uint32(Unverified | Bot)}, ActionIdentity{"", "purchase", "uo:7"}, true},
+		{"an unverified id is not the id", &wire.Event{Event: "signup", Id: "user:u1", Reasons: uint32(Unverified)}, ActionIdentity{"", "signup", "ui:user:u1"}, true},
 		{"neither", &wire.Event{Event: "purchase", UserId: "u1"}, ActionIdentity{}, false},
 	} {
 		if got, ok := IdentityOfAction(tc.event); got != tc.want || ok != tc.ok {

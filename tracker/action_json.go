@@ -34,10 +34,15 @@ func ParseAction(data []byte) (Action, error) {
 			return fieldErrorf(name, "unknown field; write referrer as an object")
 		case "time", "value":
 			// A number is taken digit by digit, as it was written: 19.90 never
-			// passes through a float.
-			if isJSONNumber(string(value)) {
+			// passes through a float. What is neither number nor text goes the
+			// same way, for an error that says what these fields may be.
+			if value[0] != '"' && !isJSONNull(value) {
 				return a.Set(name, string(value))
 			}
+		}
+		// A field that does not exist is refused as such, whatever its type.
+		if err := a.Set(name, ""); err != nil {
+			return err
 		}
 		text, err := jsonText(name, value)
 		if err != nil {
@@ -108,7 +113,7 @@ func isJSONNull(value json.RawMessage) bool { return string(value) == "null" }
 func jsonText(field string, value json.RawMessage) (string, error) {
 	var text *string
 	if err := json.Unmarshal(value, &text); err != nil {
-		return "", fieldErrorf(field, "must be a string")
+		return "", fieldErrorf(field, "must be a string, in quotes")
 	}
 	if text == nil {
 		return "", nil

@@ -49,6 +49,21 @@ func TestParseAction(t *testing.T) {
 	}
 }
 
+// A message that asks for a string where none would do sends the reader astray.
+func TestParseActionNamesTheRemedy(t *testing.T) {
+	for _, c := range []struct{ json, field, detail string }{
+		{`{"amount":1}`, "amount", "unknown field"}, {`{"amount":[]}`, "amount", "unknown field"}, {`{"amount":"1"}`, "amount", "unknown field"},
+		{`{"value":true}`, "value", "must be a decimal"}, {`{"value":{}}`, "value", "must be a decimal"}, {`{"value":1e999}`, "value", "must be a decimal"},
+		{`{"time":false}`, "time", "must be RFC 3339"}, {`{"time":[2026]}`, "time", "must be RFC 3339"}, {`{"user_id":7}`, "user_id", "in quotes"},
+	} {
+		_, err := ParseAction([]byte(c.json))
+		fault, ok := errors.AsType[*FieldError](err)
+		if !ok || fault.Field != c.field || !strings.Contains(fault.Detail, c.detail) {
+			t.Errorf("%s: got %v, want %s: … %s …", c.json, err, c.field, c.detail)
+		}
+	}
+}
+
 func TestParseActionNamesTheField(t *testing.T) {
 	long := strings.Repeat("x", 256)
 	many := make([]string, 33)

@@ -29,6 +29,7 @@ type actionLinks interface {
 	ByNumber(LinkNumber) *Prepared
 	MaxNumber() LinkNumber
 	Program(name string) (*Program, bool)
+	Programs() []Program
 }
 
 // ActionsOptions is what NewActions needs; the last group may be left out.

@@ -70,6 +70,12 @@ func NewLink() Link {
 // holds no slash, so the key is unambiguous.
 func (l *Link) Key() string { return l.Domain + "/" + l.Code }
 
+// RetiredKey is the key of the record that keeps a deleted link once its code
+// belongs to another: Kafka's compaction leaves one record of a key, and the
+// number must go on to resolve, since click ids and conversions carry it. It
+// holds no slash, so it is no link's Key.
+func RetiredKey(n LinkNumber) string { return "#" + strconv.FormatUint(uint64(n), 10) }
+
 // Wire returns the link as it is stored.
 func (l *Link) Wire() *wire.Link {
 	w := &wire.Link{

@@ -171,7 +171,7 @@ func (l *Links) apply(set *linkSet, key, value []byte) (detail string, err error
 		return detail, nil
 	}
 	n := LinkNumber(w.Number)
-	k := l.linkKey(key[:len(w.Domain)], key[len(w.Domain)+1:])
+	k := l.linkKey([]byte(w.Domain), []byte(w.Code))
 	if e := set.store.entries.get(n); e.exists() && !recordHasKey(set.store.arena.read(e.ref()), &k) {
 		return fmt.Sprintf("link number %d belongs to another code", n), nil
 	}
@@ -208,6 +208,9 @@ func checkRecord(w *wire.Link, key []byte) string {
 }
 
 func keyMatches(key []byte, w *wire.Link) bool {
+	if w.Deleted && string(key) == RetiredKey(LinkNumber(w.Number)) {
+		return true
+	}
 	at := len(w.Domain)
 	return len(key) == at+1+len(w.Code) && string(key[:at]) == w.Domain && key[at] == '/' && string(key[at+1:]) == w.Code
 }
@@ -314,6 +317,17 @@ func (l *Links) Get(domain, code string) (Link, bool) {
 		return Link{}, false
 	}
 	return LinkFromWire(decodeRecord(record)), true
+}
+
+// Retired returns the deleted link that had a key last; nil if the key resolves
+// or was never used.
+func (l *Links) Retired(domain, code string) *wire.Link {
+	k := l.linkKey([]byte(domain), []byte(code))
+	record := l.set.Load().store.lookupDead(&k)
+	if record == nil {
+		return nil
+	}
+	return decodeRecord(record)
 }
 
 // Occupant returns the link that keeps another one from having the code of

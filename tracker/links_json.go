@@ -147,6 +147,7 @@ var programMembers = map[string]jsonMember[Program]{
 	"unique_window_hours":     intMember(func(p *Program) *int { return &p.UniqueWindowHours }),
 	"code_prefix":             textMember(func(p *Program) *string { return &p.CodePrefix }),
 	"case_insensitive":        boolMember(func(p *Program) *bool { return &p.CaseInsensitive }),
+	"trust_pixel":             boolMember(func(p *Program) *bool { return &p.TrustPixel }),
 	"app_schemes":             listMember(func(p *Program) *[]string { return &p.AppSchemes }),
 }
 

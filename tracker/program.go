@@ -24,6 +24,9 @@ type Program struct {
 	CodePrefix string `json:"code_prefix" doc:"Prefix of generated codes." example:"LOVE"`
 	// CaseInsensitive makes the programme's codes match in any case.
 	CaseInsensitive bool `json:"case_insensitive" doc:"Codes of this programme match in upper and lower case."`
+	// TrustPixel takes what the pixel reports for as good as what the
+	// customer's server reports: it is not marked unverified.
+	TrustPixel bool `json:"trust_pixel" doc:"What the pixel reports counts as if the server had reported it. Visitors control the pixel, so they can then earn by it."`
 	// AppSchemes are the URL schemes allowed besides https and http.
 	AppSchemes []string `json:"app_schemes" doc:"URL schemes that destinations may have besides https and http." example:"[\"myapp\"]"`
 }

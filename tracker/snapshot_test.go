@@ -67,8 +67,8 @@ func TestSnapshotGolden(t *testing.T) {
 	b.apply(&wire.Link{Number: 2, Code: "a"})
 	file := snapshotOf(t, b.Links)
 	programs := `[{"name":"general","party_types":[],"currency":"EUR","attribution_window_days":30,"cookie_lifetime_days":90,` +
-		`"unique_window_hours":24,"code_prefix":"","case_insensitive":false,"app_schemes":[]}]`
-	if len(programs) != 0xc1 {
+		`"unique_window_hours":24,"code_prefix":"","case_insensitive":false,"trust_pixel":false,"app_schemes":[]}]`
+	if len(programs) != 0xd5 {
 		t.Fatalf("the programmes have %#x bytes", len(programs))
 	}
 	record := "0500" + "0802120161"
@@ -77,7 +77,7 @@ func TestSnapshotGolden(t *testing.T) {
 		"0100000000000000" + // next
 		"0100000000000000" + // records
 		"01000000" + // chunks
-		"c9000000" // tail: 8 + 0xc1
+		"dd000000" // tail: 8 + 0xd5
 	if got := hex.EncodeToString(file[:48]); got != header {
 		t.Errorf("header\n%s, want\n%s", got, header)
 	}

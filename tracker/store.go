@@ -199,6 +199,18 @@ func (s *linkStore) lookup(k *linkKey) (record []byte, n LinkNumber, e storeEntr
 	return bytes.Clone(s.arena.read(e.ref())), n, e
 }
 
+// lookupDead returns a copy of the record of the dead link that owns a key, nil
+// if there is none.
+func (s *linkStore) lookupDead(k *linkKey) []byte {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	n := s.owner(k)
+	if n == 0 || s.entries.get(n).live() {
+		return nil
+	}
+	return bytes.Clone(s.arena.read(s.entries.get(n).ref()))
+}
+
 // lookupFolded is lookup by a folded key. Several links may share one, as only
 // some programmes ask for folding: accept sees the records, and the oldest
 // link that it takes wins. accept must not keep the record.

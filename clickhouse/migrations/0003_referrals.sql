@@ -5,6 +5,9 @@
 -- tuple under min, and not argMin: the smallest rank wins, then the earliest, and ties are decided by the values
 -- themselves, so that the answer never depends on the order of merges.
 --
+-- What is unverified, because the visitor's own browser reported it, counts as a stage reached. But it is worth nothing,
+-- and gives credit only where nothing verified says anything: else anybody could take the credit for anybody.
+--
 -- Sort key: the party first, since actions that name a user only look their programme up by it.
 CREATE TABLE IF NOT EXISTS waymark.referrals
 (
@@ -22,14 +25,14 @@ CREATE TABLE IF NOT EXISTS waymark.referrals
         referee_type    String,
         click_time      DateTime64(3, 'UTC'),
         click_node      UInt16,
-        click_sequence  UInt16))                                   COMMENT 'rank 0: signup with a link or referrer, 1: another such action, 2: signup without, 3: another' CODEC(ZSTD(1)),
+        click_sequence  UInt16))                                   COMMENT 'rank 0: signup with a link or referrer, 1: another such action, 2: signup without, 3: another; 4 more if unverified' CODEC(ZSTD(1)),
     signed_up_at  SimpleAggregateFunction(min, Nullable(DateTime64(3, 'UTC')))  CODEC(ZSTD(1)),
     activated_at  SimpleAggregateFunction(min, Nullable(DateTime64(3, 'UTC')))  CODEC(ZSTD(1)),
     converted_at  SimpleAggregateFunction(min, Nullable(DateTime64(3, 'UTC')))  CODEC(ZSTD(1)),
     retained_at   SimpleAggregateFunction(min, Nullable(DateTime64(3, 'UTC')))  CODEC(ZSTD(1)),
-    orders        SimpleAggregateFunction(sum, UInt64)                          COMMENT 'actions at stage converted' CODEC(ZSTD(1)),
+    orders        SimpleAggregateFunction(sum, UInt64)                          COMMENT 'verified actions at stage converted' CODEC(ZSTD(1)),
     value         SimpleAggregateFunction(sum, Decimal(38, 6))                  COMMENT 'sum of their values' CODEC(ZSTD(1)),
-    refunds       SimpleAggregateFunction(sum, Decimal(38, 6))                  COMMENT 'sum of the values of refunds' CODEC(ZSTD(1))
+    refunds       SimpleAggregateFunction(sum, Decimal(38, 6))                  COMMENT 'sum of the values of verified refunds' CODEC(ZSTD(1))
 )
 ENGINE = {{engine "AggregatingMergeTree"}}
 ORDER BY (party, program)
@@ -41,16 +44,16 @@ SELECT
     party,
     program,
     min((
-        toUInt8(if(link != 0 OR referrer_id != '', 0, 2) + if(stage = 'signed_up', 0, 1)),
+        toUInt8(if(link != 0 OR referrer_id != '', 0, 2) + if(stage = 'signed_up', 0, 1) + if(bitAnd(reasons, 128) = 0, 0, 4)),
         time, link, link_key, toString(campaign), toString(channel), referrer_id, toString(referrer_type), toString(referee_type),
         click_time, click_node, click_sequence))           AS credit,
     minOrNullIf(time, stage = 'signed_up')                 AS signed_up_at,
     minOrNullIf(time, stage = 'activated')                 AS activated_at,
     minOrNullIf(time, stage = 'converted')                 AS converted_at,
     minOrNullIf(time, stage = 'retained')                  AS retained_at,
-    countIf(stage = 'converted')                           AS orders,
-    sumIf(value, stage = 'converted')                      AS value,
-    sumIf(events.value, event = 'refund')                  AS refunds
+    countIf(stage = 'converted' AND bitAnd(reasons, 128) = 0) AS orders,
+    sumIf(value, stage = 'converted' AND bitAnd(reasons, 128) = 0) AS value,
+    sumIf(events.value, event = 'refund' AND bitAnd(reasons, 128) = 0) AS refunds
 FROM waymark.events
 WHERE stage NOT IN ('clicked', 'invited')
 GROUP BY party, program;

@@ -4,7 +4,7 @@ CREATE TABLE IF NOT EXISTS waymark.action_ids
 (
     hash       UInt64                  COMMENT 'xxHash64 of event, a zero byte and key',
     event      LowCardinality(String)  CODEC(ZSTD(1)),
-    key        String                  COMMENT 'o: and the order, else i: and the id' CODEC(ZSTD(1)),
+    key        String                  COMMENT 'o: and the order, else i: and the id; u before that if unverified' CODEC(ZSTD(1)),
     program    LowCardinality(String)  COMMENT 'empty matches any' CODEC(ZSTD(1)),
     source     UInt32                  CODEC(ZSTD(1)),
     partition  UInt16                  CODEC(ZSTD(1)),
@@ -19,7 +19,7 @@ CREATE MATERIALIZED VIEW IF NOT EXISTS waymark.action_ids_view TO waymark.action
 SELECT
     xxHash64(concat(event, '\0', key))                     AS hash,
     event,
-    if(order_id != '', concat('o:', order_id), concat('i:', id)) AS key,
+    concat(if(bitAnd(reasons, 128) = 0, '', 'u'), if(order_id != '', concat('o:', order_id), concat('i:', id))) AS key,
     program, source, partition, offset
 FROM waymark.events
 WHERE stage != 'clicked' AND (order_id != '' OR id != '');

@@ -9,6 +9,7 @@ CREATE TABLE IF NOT EXISTS waymark.programs
     unique_window_hours      UInt32,
     code_prefix              String,
     case_insensitive         Bool,
+    trust_pixel              Bool,
     app_schemes              Array(String),
     version                  UInt64                     COMMENT 'Kafka offset of the record'
 )

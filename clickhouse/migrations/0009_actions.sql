@@ -4,6 +4,8 @@
 --
 -- An invitation is made by the referrer, so it takes no credit from a journey: that would name who invited the inviter.
 -- Without a link and a referrer of its own, the user who sent it is the referrer.
+--
+-- An unverified action is worth nothing, and where it names a user, the user's journey decides the credit.
 CREATE OR REPLACE VIEW waymark.actions
 AS SELECT
     a.time                                             AS time,
@@ -15,7 +17,7 @@ AS SELECT
     a.user_id                                          AS user_id,
     a.visitor_id                                       AS visitor_id,
     a.order_id                                         AS order_id,
-    a.value                                            AS value,
+    if(bitAnd(a.reasons, 128) = 0, a.value, toDecimal64(0, 6)) AS value,
     a.currency                                         AS currency,
     a.plan                                             AS plan,
     if(a.own, a.link, j.link)                          AS link,
@@ -50,7 +52,7 @@ FROM
         e.*,
         e.party, e.link_key,
         if(e.program = '', h.home, e.program)          AS home,
-        e.link != 0 OR e.referrer_id != '' OR e.stage = 'invited' AS own,
+        (e.link != 0 OR e.referrer_id != '') AND (bitAnd(e.reasons, 128) = 0 OR e.user_id = '') OR e.stage = 'invited' AS own,
         own OR toUnixTimestamp64Milli(e.click_time) != 0 AS clicked
     FROM waymark.events AS e
     LEFT JOIN waymark.homes AS h ON h.party = e.user_id

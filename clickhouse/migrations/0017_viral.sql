@@ -8,31 +8,33 @@
 -- realised    the cohort of those who signed up in the period: referees who signed up within the programme's
 --             attribution window after the member that referred them, per member.
 --
+-- With by = 'campaign', each campaign is a loop of its own, named by `key`; with by = '' the key is empty.
+--
 -- Doubling time = cycle · ln 2 / ln K, for K > 1.
 CREATE OR REPLACE VIEW waymark.viral_between
 AS WITH
     signups AS
     (
         SELECT
-            program, referrer_type, referee_type, party,
+            program, key, referrer_type, referee_type, party,
             tupleElement(earliest, 1)                  AS signed_up_at,
             tupleElement(earliest, 2)                  AS moment,
             tupleElement(earliest, 3)                  AS link
         FROM
         (
             SELECT
-                program, referrer_type, referee_type, party,
+                program, if({by:String} = 'campaign', campaign, '') AS key, referrer_type, referee_type, party,
                 min((time, if(toUnixTimestamp64Milli(click_time) = 0, time, least(click_time, time)), a.link)) AS earliest
             FROM waymark.actions AS a
             WHERE stage = 'signed_up' AND (a.link != 0 OR referrer != '')
                 AND time >= {from:DateTime64(3, 'UTC')} AND time < {to:DateTime64(3, 'UTC')}
-            GROUP BY program, referrer_type, referee_type, party
+            GROUP BY program, key, referrer_type, referee_type, party
         )
     ),
     cycles AS
     (
         SELECT
-            s.program AS program, s.referrer_type AS referrer_type, s.referee_type AS referee_type,
+            s.program AS program, s.key AS key, s.referrer_type AS referrer_type, s.referee_type AS referee_type,
             avg(dateDiff('millisecond', i.time, s.signed_up_at)) / 3600000 AS cycle
         FROM signups AS s
         ASOF INNER JOIN
@@ -41,24 +43,26 @@ AS WITH
             FROM waymark.events
             WHERE stage = 'invited' AND link != 0
         ) AS i ON i.link = s.link AND s.moment >= i.time
-        GROUP BY program, referrer_type, referee_type
+        GROUP BY program, key, referrer_type, referee_type
     ),
     counts AS
     (
-        SELECT program, referrer_type, referee_type, count() AS invitations, uniqExactIf(referrer, referrer != '') AS referrers, 0 AS signups
+        SELECT
+            program, if({by:String} = 'campaign', campaign, '') AS key, referrer_type, referee_type,
+            count() AS invitations, uniqExactIf(referrer, referrer != '') AS referrers, 0 AS signups
         FROM waymark.actions
         WHERE stage = 'invited'
             AND time >= {from:DateTime64(3, 'UTC')} AND time < {to:DateTime64(3, 'UTC')}
-        GROUP BY program, referrer_type, referee_type
+        GROUP BY program, key, referrer_type, referee_type
         UNION ALL
-        SELECT program, referrer_type, referee_type, 0, 0, count()
+        SELECT program, key, referrer_type, referee_type, 0, 0, count()
         FROM signups
-        GROUP BY program, referrer_type, referee_type
+        GROUP BY program, key, referrer_type, referee_type
     ),
     flows AS
     (
         SELECT
-            f.program AS program, f.referrer_type AS referrer_type, f.referee_type AS referee_type,
+            f.program AS program, f.key AS key, f.referrer_type AS referrer_type, f.referee_type AS referee_type,
             f.invitations AS invitations, f.referrers AS referrers, f.signups AS signups,
             invitations / nullIf(referrers, 0)         AS per_referrer,
             signups / nullIf(invitations, 0)           AS per_invitation,
@@ -66,12 +70,12 @@ AS WITH
             if(t.found, t.cycle, NULL)                 AS cycle
         FROM
         (
-            SELECT program, referrer_type, referee_type, sum(c.invitations) AS invitations, sum(c.referrers) AS referrers, sum(c.signups) AS signups
+            SELECT program, key, referrer_type, referee_type, sum(c.invitations) AS invitations, sum(c.referrers) AS referrers, sum(c.signups) AS signups
             FROM counts AS c
-            GROUP BY program, referrer_type, referee_type
+            GROUP BY program, key, referrer_type, referee_type
         ) AS f
         LEFT JOIN (SELECT *, true AS found FROM cycles) AS t
-            ON t.program = f.program AND t.referrer_type = f.referrer_type AND t.referee_type = f.referee_type
+            ON t.program = f.program AND t.key = f.key AND t.referrer_type = f.referrer_type AND t.referee_type = f.referee_type
     ),
     windows AS
     (
@@ -81,6 +85,7 @@ AS WITH
     (
         SELECT
             m.program                                  AS program,
+            if({by:String} = 'campaign', m.campaign, '') AS key,
             count()                                    AS members,
             sum(length(arrayFilter(at -> at >= m.signed_up_at AND at < m.signed_up_at + toIntervalDay(if(w.name = '', 30, w.days)), r.times))) AS referees
         FROM waymark.journeys AS m
@@ -93,26 +98,27 @@ AS WITH
         ) AS r ON r.program = m.program AND r.referrer = m.party
         LEFT JOIN windows AS w ON w.name = m.program
         WHERE m.signed_up_at >= {from:DateTime64(3, 'UTC')} AND m.signed_up_at < {to:DateTime64(3, 'UTC')}
-        GROUP BY program
+        GROUP BY program, key
     ),
     loops AS
     (
-        SELECT program, 'one-sided' AS kind, referrer_type, referee_type, invitations, referrers, signups, per_referrer, per_invitation, k, cycle
+        SELECT program, key, 'one-sided' AS kind, referrer_type, referee_type, invitations, referrers, signups, per_referrer, per_invitation, k, cycle
         FROM flows
         UNION ALL
         SELECT
-            f1.program, 'two-sided', f1.referrer_type, f1.referee_type,
+            f1.program, f1.key, 'two-sided', f1.referrer_type, f1.referee_type,
             f1.invitations + f2.invitations, f1.referrers + f2.referrers, f1.signups + f2.signups,
             NULL, NULL, f1.k * f2.k, f1.cycle + f2.cycle
         FROM flows AS f1
-        INNER JOIN flows AS f2 ON f2.program = f1.program AND f2.referrer_type = f1.referee_type AND f2.referee_type = f1.referrer_type
+        INNER JOIN flows AS f2 ON f2.program = f1.program AND f2.key = f1.key AND f2.referrer_type = f1.referee_type AND f2.referee_type = f1.referrer_type
         WHERE f1.referrer_type < f1.referee_type
         UNION ALL
-        SELECT program, 'realised', '', '', 0, members, referees, NULL, NULL, referees / members, NULL
+        SELECT program, key, 'realised', '', '', 0, members, referees, NULL, NULL, referees / members, NULL
         FROM cohorts
     )
 SELECT
     program,
+    key,
     kind,
     referrer_type,
     referee_type,
@@ -126,10 +132,10 @@ SELECT
     multiIf(k > 1, 'viral growth', k > 0.7, 'near viral', k IS NOT NULL, 'sub-viral', '') AS status,
     if(k > 1, cycle * ln(2) / ln(k), NULL)             AS doubling_hours
 FROM loops AS l
-ORDER BY program, kind, referrer_type, referee_type
-COMMENT 'Viral coefficients of a period: SELECT * FROM waymark.viral_between(from = ''2026-01-01 00:00:00'', to = ''2026-02-01 00:00:00'')';
+ORDER BY program, key, kind, referrer_type, referee_type
+COMMENT 'Viral coefficients of a period: SELECT * FROM waymark.viral_between(from = ''2026-01-01 00:00:00'', to = ''2026-02-01 00:00:00'', by = '''')';
 
 CREATE OR REPLACE VIEW waymark.viral
-AS SELECT *
-FROM waymark.viral_between(from = '1970-01-01 00:00:00', to = '2200-01-01 00:00:00') AS v
+AS SELECT * EXCEPT key
+FROM waymark.viral_between(from = '1970-01-01 00:00:00', to = '2200-01-01 00:00:00', by = '') AS v
 COMMENT 'Viral coefficients of each programme over all time: one-sided and two-sided K, realised K, cycle and doubling time in hours';

@@ -23,6 +23,9 @@ func jsonBody(body []byte) ([]byte, error) {
 // decodeStrict reads an object in which every member must be a field of v. The
 // error is a *tracker.FieldError.
 func decodeStrict(object []byte, v any) error {
+	if object[0] != '{' { // jsonBody lets arrays pass, for those who take them
+		return &tracker.FieldError{Detail: "must be a JSON object"}
+	}
 	dec := json.NewDecoder(bytes.NewReader(object))
 	dec.DisallowUnknownFields()
 	err := dec.Decode(v)
@@ -30,7 +33,7 @@ func decodeStrict(object []byte, v any) error {
 		return nil
 	}
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return &tracker.FieldError{Field: wrong.Field, Detail: "must be a " + wrong.Type.String() + ", not a " + wrong.Value}
+		return &tracker.FieldError{Field: wrong.Field, Detail: "must be a " + wrong.Type.Kind().String() + ", not a " + wrong.Value}
 	}
 	// The package has no type for this one.
 	if quoted, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {

@@ -31,6 +31,14 @@ func TestKeys(t *testing.T) {
 	f.wantFault(t, 422, "program", "POST", "/v1/keys", f.admin, `{"role":"read","program":"nope"}`)
 	f.wantFault(t, 422, "colour", "POST", "/v1/keys", f.admin, `{"role":"read","colour":"red"}`)
 	f.wantFault(t, 400, "", "POST", "/v1/keys", f.admin, `read`)
+	for _, body := range []string{`[]`, `[{"role":"read"}]`, `{"role":7}`, `{"role":"read","program":{}}`} {
+		answer := f.send("POST", "/v1/keys", f.admin, body)
+		for _, goType := range []string{"newKey", "tracker.", "admin."} {
+			if f.lastStatus != 422 || strings.Contains(answer, goType) {
+				t.Errorf("%s: %d %s", body, f.lastStatus, answer)
+			}
+		}
+	}
 }
 
 func TestKeysOfAKeyWithAProgram(t *testing.T) {

@@ -10,7 +10,7 @@ func TestPrograms(t *testing.T) {
 	program := f.want(t, 200, "PUT", "/v1/programs/insurance", f.admin, `{"currency":"USD","party_types":["agent","lead"]}`)
 	want := map[string]any{
 		"name": "insurance", "party_types": []any{"agent", "lead"}, "currency": "USD", "attribution_window_days": 30.0,
-		"cookie_lifetime_days": 90.0, "unique_window_hours": 24.0, "code_prefix": "", "case_insensitive": false, "app_schemes": []any{},
+		"cookie_lifetime_days": 90.0, "unique_window_hours": 24.0, "code_prefix": "", "case_insensitive": false, "trust_pixel": false, "app_schemes": []any{},
 	}
 	if !reflect.DeepEqual(program, want) {
 		t.Errorf("put %v\nwant %v", program, want)
