@@ -68,3 +68,13 @@ proto: ## Regenerate tracker/wire from its schema (needs protoc)
 .PHONY: clean
 clean: ## Remove what was built (not the data, not the cache)
 	rm -rf bin
+
+.PHONY: kafka
+kafka: ## Run a real Apache Kafka on 127.0.0.1:9092 (KAFKA_LISTEN), fetched once; needs java and mvn
+	@sh deploy/kafka/kafka.sh
+
+# On a user's machine without Java or Maven these tests are skipped; CI must have both.
+.PHONY: test-kafka
+test-kafka: library ## Run the tests against a real Apache Kafka; needs java and mvn
+	@sh deploy/kafka/kafka.sh fetch || { test $$? = 3 && test -z "$(CI)" && echo "The tests against a real Kafka are skipped." && exit 0; exit 1; }; \
+	 WAYMARK_TEST_KAFKA=1 $(RACE) $(GO) test $(RACEFLAG) -p 1 -count 1 -timeout 10m -run '^TestRealKafka' ./pipeline ./cmd/waymark

@@ -95,13 +95,22 @@ func better(a, b *wire.Event) bool {
 func (w *world) recount() *recount {
 	events := slices.Clone(w.events)
 	slices.SortFunc(events, func(a, b *wire.Event) int { return cmp.Compare(a.TimeMs, b.TimeMs) })
-	hits, home := map[click]*wire.Event{}, map[string]string{}
+	hits, home, vouched := map[click]*wire.Event{}, map[string]string{}, map[partyKey]bool{}
 	for _, e := range events {
-		if e.Stage == "clicked" {
+		switch e.Stage {
+		case "clicked":
 			hits[click{e.TimeMs, e.Node, e.Sequence}] = e
+		case "invited":
+		default:
+			vouched[partyKey{e.Program, partyOf(e)}] = vouched[partyKey{e.Program, partyOf(e)}] || !unverified(e)
 		}
-		if _, known := home[partyOf(e)]; !known && e.Stage == "signed_up" && e.Program != "" {
-			home[partyOf(e)] = e.Program
+	}
+	for _, verified := range []bool{true, false} { // a home that something verified speaks for goes first
+		for _, e := range events {
+			_, known := home[partyOf(e)]
+			if !known && e.Stage == "signed_up" && e.Program != "" && vouched[partyKey{e.Program, partyOf(e)}] == verified {
+				home[partyOf(e)] = e.Program
+			}
 		}
 	}
 	programOf := func(e *wire.Event, party string) string {

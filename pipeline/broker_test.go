@@ -64,9 +64,13 @@ func testContext(t *testing.T) context.Context {
 	return ctx
 }
 
+func testClients(addr string) ClientOptions {
+	return ClientOptions{Brokers: []string{addr}, ID: "test", Logger: quiet}
+}
+
 func testClient(t *testing.T, addr string, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
-	client, err := NewClient(ClientOptions{Brokers: []string{addr}, ID: "test", Logger: quiet}, opts...)
+	client, err := NewClient(testClients(addr), opts...)
 	if err != nil {
 		t.Fatal(err)
 	}

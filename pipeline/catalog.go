@@ -16,14 +16,12 @@ import (
 
 // CatalogOptions configure a Catalog.
 type CatalogOptions struct {
-	Brokers []string
-	ID      string // client id
+	Clients ClientOptions
 	Links   *tracker.Links
 	Keys    *tracker.Keys
 	// SnapshotDir keeps what is known across restarts, so that a node can
 	// start while Kafka is away; "" for none.
 	SnapshotDir string
-	Logger      *slog.Logger          // nil: slog.Default()
 	Registerer  prometheus.Registerer // nil: no metrics
 }
 
@@ -76,7 +74,7 @@ func newCatalogMetrics(r prometheus.Registerer) *catalogMetrics {
 // need Kafka. A snapshot that is damaged is reported and left out; the error
 // is for a directory that can't be used.
 func NewCatalog(o CatalogOptions) (*Catalog, error) {
-	c := &Catalog{options: o, log: loggerOr(o.Logger)}
+	c := &Catalog{options: o, log: loggerOr(o.Clients.Logger)}
 	c.running, c.end = context.WithCancel(context.Background())
 	metrics := newCatalogMetrics(o.Registerer)
 	c.links = &linksCopy{links: o.Links, verdicts: newVerdicts(), lost: metrics.lost}
@@ -109,7 +107,7 @@ func NewCatalog(o CatalogOptions) (*Catalog, error) {
 }
 
 func (c *Catalog) newClient(extra ...kgo.Opt) (*kgo.Client, error) {
-	return NewClient(ClientOptions{Brokers: c.options.Brokers, ID: c.options.ID, Logger: c.options.Logger}, extra...)
+	return NewClient(c.options.Clients, extra...)
 }
 
 // snapshotInterval is how often changes are saved.

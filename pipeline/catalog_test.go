@@ -36,7 +36,7 @@ func startNode(t *testing.T, addr, dir string) *testNode {
 	n := &testNode{links: tracker.NewLinks(tracker.LinksOptions{CacheBytes: 1 << 20}), keys: tracker.NewKeys(""), registry: prometheus.NewRegistry()}
 	var err error
 	n.Catalog, err = NewCatalog(CatalogOptions{
-		Brokers: []string{addr}, ID: "test", Links: n.links, Keys: n.keys, SnapshotDir: dir, Logger: quiet, Registerer: n.registry,
+		Clients: testClients(addr), Links: n.links, Keys: n.keys, SnapshotDir: dir, Registerer: n.registry,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -99,68 +99,64 @@ func (n *testNode) contents() map[string]string {
 	}
 }
 
-func TestCatalogFollows(t *testing.T) {
-	for name, addr := range map[string]string{
-		"embedded": startTestBroker(t, BrokerOptions{}).Addr(), "real": clusterAddr(realCluster(t)),
-	} {
-		t.Run(name, func(t *testing.T) {
-			a, b := readyNode(t, addr, ""), readyNode(t, addr, "")
-			created := a.createLink(t, "hello", "one")
-			if created.Number != 1 || created.CreatedAt.IsZero() || !created.CreatedAt.Equal(created.UpdatedAt) {
-				t.Errorf("created %+v", created)
-			}
-			if served, ok := a.links.Get("", "hello"); !ok || served.Campaign != "one" {
-				t.Error("the creating node does not serve the link when CreateLinks returns")
-			}
-			waitFor(t, "the other node has the link", func() bool { _, ok := b.links.Get("", "hello"); return ok })
+func TestCatalogFollows(t *testing.T) { onClusters(t, testCatalogFollows) }
 
-			updated, err := b.UpdateLink(testContext(t), "", "hello", func(l *tracker.Link) error { l.Campaign = "two"; l.Number = 77; l.Code = "x"; return nil })
-			if err != nil || updated.Campaign != "two" || updated.Number != 1 || updated.Code != "hello" || !updated.UpdatedAt.After(created.UpdatedAt) {
-				t.Fatalf("updated %+v, %v", updated, err)
-			}
-			waitFor(t, "the first node has the change", func() bool { l, _ := a.links.Get("", "hello"); return l.Campaign == "two" })
+func testCatalogFollows(t *testing.T, addr string) {
+	a, b := readyNode(t, addr, ""), readyNode(t, addr, "")
+	created := a.createLink(t, "hello", "one")
+	if created.Number != 1 || created.CreatedAt.IsZero() || !created.CreatedAt.Equal(created.UpdatedAt) {
+		t.Errorf("created %+v", created)
+	}
+	if served, ok := a.links.Get("", "hello"); !ok || served.Campaign != "one" {
+		t.Error("the creating node does not serve the link when CreateLinks returns")
+	}
+	waitFor(t, "the other node has the link", func() bool { _, ok := b.links.Get("", "hello"); return ok })
 
-			if err := a.DeleteLink(testContext(t), "", "hello"); err != nil {
-				t.Fatal(err)
-			}
-			waitFor(t, "the other node lost the link", func() bool { _, ok := b.links.Get("", "hello"); return !ok })
-			if p := b.links.ByNumber(1); p == nil || p.Link.Code != "hello" {
-				t.Error("the number of the deleted link resolves no more")
-			}
-			if again := b.createLink(t, "hello", "three"); again.Number <= 1 {
-				t.Errorf("the code's new link has number %d, which was given before", again.Number)
-			}
+	updated, err := b.UpdateLink(testContext(t), "", "hello", func(l *tracker.Link) error { l.Campaign = "two"; l.Number = 77; l.Code = "x"; return nil })
+	if err != nil || updated.Campaign != "two" || updated.Number != 1 || updated.Code != "hello" || !updated.UpdatedAt.After(created.UpdatedAt) {
+		t.Fatalf("updated %+v, %v", updated, err)
+	}
+	waitFor(t, "the first node has the change", func() bool { l, _ := a.links.Get("", "hello"); return l.Campaign == "two" })
 
-			program := tracker.NewProgram("wedding")
-			program.Currency = "CHF"
-			if err := a.PutProgram(testContext(t), program); err != nil {
-				t.Fatal(err)
-			}
-			if p, ok := a.links.Program("wedding"); !ok || p.Currency != "CHF" {
-				t.Error("the writing node does not know the programme")
-			}
-			waitFor(t, "the other node knows the programme", func() bool { p, ok := b.links.Program("wedding"); return ok && p.Currency == "CHF" })
+	if err := a.DeleteLink(testContext(t), "", "hello"); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the other node lost the link", func() bool { _, ok := b.links.Get("", "hello"); return !ok })
+	if p := b.links.ByNumber(1); p == nil || p.Link.Code != "hello" {
+		t.Error("the number of the deleted link resolves no more")
+	}
+	if again := b.createLink(t, "hello", "three"); again.Number <= 1 {
+		t.Errorf("the code's new link has number %d, which was given before", again.Number)
+	}
 
-			secret, key, err := tracker.NewAPIKey(tracker.RoleEvent, "")
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := a.PutKey(testContext(t), key); err != nil {
-				t.Fatal(err)
-			}
-			waitFor(t, "the other node takes the key", func() bool { _, ok := b.keys.Check([]byte(secret)); return ok })
-			now := time.Now()
-			key.RevokedAt = &now
-			if err := b.PutKey(testContext(t), key); err != nil {
-				t.Fatal(err)
-			}
-			waitFor(t, "the first node refuses the revoked key", func() bool { _, ok := a.keys.Check([]byte(secret)); return !ok })
-			for _, n := range []*testNode{a, b} {
-				if err := n.Ready(); err != nil || len(n.Status()) != 0 {
-					t.Errorf("ready: %v, status: %v", err, n.Status())
-				}
-			}
-		})
+	program := tracker.NewProgram("wedding")
+	program.Currency = "CHF"
+	if err := a.PutProgram(testContext(t), program); err != nil {
+		t.Fatal(err)
+	}
+	if p, ok := a.links.Program("wedding"); !ok || p.Currency != "CHF" {
+		t.Error("the writing node does not know the programme")
+	}
+	waitFor(t, "the other node knows the programme", func() bool { p, ok := b.links.Program("wedding"); return ok && p.Currency == "CHF" })
+
+	secret, key, err := tracker.NewAPIKey(tracker.RoleEvent, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.PutKey(testContext(t), key); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the other node takes the key", func() bool { _, ok := b.keys.Check([]byte(secret)); return ok })
+	now := time.Now()
+	key.RevokedAt = &now
+	if err := b.PutKey(testContext(t), key); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the first node refuses the revoked key", func() bool { _, ok := a.keys.Check([]byte(secret)); return !ok })
+	for _, n := range []*testNode{a, b} {
+		if err := n.Ready(); err != nil || len(n.Status()) != 0 {
+			t.Errorf("ready: %v, status: %v", err, n.Status())
+		}
 	}
 }
 

@@ -12,9 +12,10 @@ import (
 
 // ClientOptions say how to reach Kafka.
 type ClientOptions struct {
-	Brokers []string     // host:port of one or more brokers
-	ID      string       // client id, shown in Kafka's own logs and quotas
-	Logger  *slog.Logger // nil: slog.Default()
+	Brokers  []string // host:port of one or more brokers
+	ID       string   // client id, shown in Kafka's own logs and quotas
+	Security Security
+	Logger   *slog.Logger // nil: slog.Default()
 }
 
 // NewClient returns a Kafka client with the settings that every part of the
@@ -38,6 +39,7 @@ func NewClient(o ClientOptions, extra ...kgo.Opt) (*kgo.Client, error) {
 		kgo.MetadataMinAge(250 * time.Millisecond),
 		kgo.MetadataMaxAge(time.Minute),
 	}
+	opts = append(opts, o.Security.options()...)
 	client, err := kgo.NewClient(append(opts, extra...)...)
 	if err != nil {
 		return nil, fmt.Errorf("set up Kafka client for %v: %w", o.Brokers, err)

@@ -30,12 +30,14 @@ const testClickPartitions = 3
 
 // testKafka is a Kafka of the test's own, with what was written to it.
 type testKafka struct {
-	*kfake.Cluster
-	t       testing.TB
-	client  *kgo.Client
-	ordinal map[uint32]uint64 // next of each node
-	clicks  []*wire.Event     // each once, in order of writing
-	actions []*wire.Event     // those that count, in order of writing
+	*kfake.Cluster  // nil for an Apache Kafka
+	brokers         []string
+	clickPartitions uint32
+	t               testing.TB
+	client          *kgo.Client
+	ordinal         map[uint32]uint64 // next of each node
+	clicks          []*wire.Event     // each once, in order of writing
+	actions         []*wire.Event     // those that count, in order of writing
 }
 
 func startKafka(t testing.TB) *testKafka {
@@ -49,7 +51,16 @@ func startKafka(t testing.TB) *testKafka {
 		t.Fatal(err)
 	}
 	t.Cleanup(cluster.Close)
-	k := &testKafka{Cluster: cluster, t: t, ordinal: map[uint32]uint64{}}
+	k := newTestKafka(t, testClickPartitions, cluster.ListenAddrs()...)
+	k.Cluster = cluster
+	return k
+}
+
+// newTestKafka is for a Kafka that runs and has its topics.
+func newTestKafka(t testing.TB, clickPartitions uint32, brokers ...string) *testKafka {
+	t.Helper()
+	k := &testKafka{brokers: brokers, clickPartitions: clickPartitions, t: t, ordinal: map[uint32]uint64{}}
+	var err error
 	k.client, err = NewClient(k.options(), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err != nil {
 		t.Fatal(err)
@@ -59,7 +70,7 @@ func startKafka(t testing.TB) *testKafka {
 }
 
 func (k *testKafka) options() ClientOptions {
-	return ClientOptions{Brokers: k.ListenAddrs(), ID: "test", Logger: testLogger(k.t)}
+	return ClientOptions{Brokers: k.brokers, ID: "test", Logger: testLogger(k.t)}
 }
 
 // write appends one record.
@@ -87,7 +98,7 @@ func (k *testKafka) click(random *rand.Rand, node uint32) {
 	e := &wire.Event{Event: "click", Node: node, Ordinal: k.ordinal[node], TimeMs: uint64(time.Now().UnixMilli()), Code: fmt.Sprint("c", random.IntN(9))}
 	k.ordinal[node]++
 	k.clicks = append(k.clicks, e)
-	k.write(TopicClicks, int32(node%testClickPartitions), k.encode(e))
+	k.write(TopicClicks, int32(node%k.clickPartitions), k.encode(e))
 	if random.IntN(20) != 0 {
 		return
 	}
@@ -101,7 +112,7 @@ func (k *testKafka) click(random *rand.Rand, node uint32) {
 	}
 	mine := slices.DeleteFunc(slices.Clone(k.clicks), func(e *wire.Event) bool { return e.Node != node })
 	for _, old := range mine[len(mine)-again:] {
-		k.write(TopicClicks, int32(node%testClickPartitions), k.encode(old))
+		k.write(TopicClicks, int32(node%k.clickPartitions), k.encode(old))
 	}
 }
 

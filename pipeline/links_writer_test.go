@@ -17,9 +17,10 @@ import (
 	"waymark/tracker/wire"
 )
 
-// clusters are the two kinds of Kafka that links are written to.
-func clusters(t *testing.T) map[string]string {
-	return map[string]string{"embedded": startTestBroker(t, BrokerOptions{}).Addr(), "real": clusterAddr(realCluster(t))}
+// onClusters runs a test on the two kinds of Kafka that links are written to.
+func onClusters(t *testing.T, test func(t *testing.T, addr string)) {
+	t.Run("embedded", func(t *testing.T) { test(t, startTestBroker(t, BrokerOptions{}).Addr()) })
+	t.Run("real", func(t *testing.T) { test(t, clusterAddr(realCluster(t))) })
 }
 
 // sameContents waits until all nodes serve the same and returns it.
@@ -38,58 +39,58 @@ func sameContents(t *testing.T, nodes ...*testNode) map[string]string {
 
 // Of several writers that create the same codes at once, exactly one gets
 // each, every node serves that one's link, and no number is given twice.
-func TestCreateLinksRace(t *testing.T) {
-	for name, addr := range clusters(t) {
-		t.Run(name, func(t *testing.T) {
-			const codes, batch = 60, 12
-			nodes := []*testNode{readyNode(t, addr, ""), readyNode(t, addr, ""), readyNode(t, addr, "")}
-			var mu sync.Mutex
-			winners := map[string]string{} // campaign and number by key
-			numbers := map[tracker.LinkNumber]bool{}
-			var all sync.WaitGroup
-			for who, n := range nodes {
-				all.Go(func() {
-					for from := 0; from < codes; from += batch {
-						links := make([]tracker.Link, batch)
-						for i := range links {
-							links[i] = testLink(fmt.Sprintf("code-%d", from+i), fmt.Sprintf("of %d", who))
-						}
-						errs := n.CreateLinks(testContext(t), links)
-						mu.Lock()
-						for i, err := range errs {
-							l := links[i]
-							switch {
-							case err == nil && (winners[l.Key()] != "" || numbers[l.Number] || l.Number == 0):
-								t.Errorf("%s was created twice, or has a number twice: %d", l.Code, l.Number)
-							case err == nil:
-								winners[l.Key()], numbers[l.Number] = fmt.Sprintf("%s #%d", l.Campaign, l.Number), true
-							case !errors.Is(err, tracker.ErrExists):
-								t.Errorf("%s: %v", l.Code, err)
-							case l.Number != 0:
-								t.Errorf("%s was refused, but has number %d", l.Code, l.Number)
-							}
-						}
-						mu.Unlock()
+func TestCreateLinksRace(t *testing.T) { onClusters(t, testCreateLinksRace) }
+
+func testCreateLinksRace(t *testing.T, addr string) {
+	const codes, batch = 60, 12
+	nodes := []*testNode{readyNode(t, addr, ""), readyNode(t, addr, ""), readyNode(t, addr, "")}
+	var mu sync.Mutex
+	winners := map[string]string{} // campaign and number by key
+	numbers := map[tracker.LinkNumber]bool{}
+	var all sync.WaitGroup
+	for who, n := range nodes {
+		all.Go(func() {
+			for from := 0; from < codes; from += batch {
+				links := make([]tracker.Link, batch)
+				for i := range links {
+					links[i] = testLink(fmt.Sprintf("code-%d", from+i), fmt.Sprintf("of %d", who))
+				}
+				errs := n.CreateLinks(testContext(t), links)
+				mu.Lock()
+				for i, err := range errs {
+					l := links[i]
+					switch {
+					case err == nil && (winners[l.Key()] != "" || numbers[l.Number] || l.Number == 0):
+						t.Errorf("%s was created twice, or has a number twice: %d", l.Code, l.Number)
+					case err == nil:
+						winners[l.Key()], numbers[l.Number] = fmt.Sprintf("%s #%d", l.Campaign, l.Number), true
+					case !errors.Is(err, tracker.ErrExists):
+						t.Errorf("%s: %v", l.Code, err)
+					case l.Number != 0:
+						t.Errorf("%s was refused, but has number %d", l.Code, l.Number)
 					}
-				})
-			}
-			all.Wait()
-			if got := sameContents(t, nodes...); !maps.Equal(got, winners) || len(got) != codes {
-				t.Errorf("served are %v, won were %v", got, winners)
-			}
-			// A node that reads it all afterwards agrees.
-			if got := readyNode(t, addr, "").contents(); !maps.Equal(got, winners) {
-				t.Errorf("read anew: %v, won were %v", got, winners)
+				}
+				mu.Unlock()
 			}
 		})
+	}
+	all.Wait()
+	if got := sameContents(t, nodes...); !maps.Equal(got, winners) || len(got) != codes {
+		t.Errorf("served are %v, won were %v", got, winners)
+	}
+	// A node that reads it all afterwards agrees.
+	if got := readyNode(t, addr, "").contents(); !maps.Equal(got, winners) {
+		t.Errorf("read anew: %v, won were %v", got, winners)
 	}
 }
 
 // The loser of a race on a real Kafka must not have written: compaction would
 // keep its record. So the committed log itself has one record for each code.
 func TestTransactionalLoserNeverWrites(t *testing.T) {
-	cluster := realCluster(t)
-	addr := clusterAddr(cluster)
+	testTransactionalLoserNeverWrites(t, clusterAddr(realCluster(t)))
+}
+
+func testTransactionalLoserNeverWrites(t *testing.T, addr string) {
 	nodes := []*testNode{readyNode(t, addr, ""), readyNode(t, addr, "")}
 	var all sync.WaitGroup
 	for _, n := range nodes {
@@ -125,7 +126,10 @@ func TestTransactionalLoserNeverWrites(t *testing.T) {
 // A transaction is all or nothing also for a bulk request: a writer that took
 // the id and died in the middle leaves nothing.
 func TestTransactionOfDeadWriterIsUndone(t *testing.T) {
-	addr := clusterAddr(realCluster(t))
+	testTransactionOfDeadWriterIsUndone(t, clusterAddr(realCluster(t)))
+}
+
+func testTransactionOfDeadWriterIsUndone(t *testing.T, addr string) {
 	dead := testClient(t, addr, kgo.TransactionalID(linksTransactionalID))
 	if err := dead.BeginTransaction(); err != nil {
 		t.Fatal(err)
@@ -147,101 +151,95 @@ func TestTransactionOfDeadWriterIsUndone(t *testing.T) {
 }
 
 // No update is lost when several admins count up the same field.
-func TestUpdateLinkRace(t *testing.T) {
-	for name, addr := range clusters(t) {
-		t.Run(name, func(t *testing.T) {
-			const each = 8
-			nodes := []*testNode{readyNode(t, addr, ""), readyNode(t, addr, "")}
-			nodes[0].createLink(t, "counter", "0")
-			waitFor(t, "the other node has the link", func() bool { _, ok := nodes[1].links.Get("", "counter"); return ok })
-			var all sync.WaitGroup
-			for _, n := range nodes {
-				all.Go(func() {
-					for range each {
-						_, err := n.UpdateLink(testContext(t), "", "counter", func(l *tracker.Link) error {
-							count, err := strconv.Atoi(l.Campaign)
-							l.Campaign = strconv.Itoa(count + 1)
-							return err
-						})
-						if err != nil {
-							t.Error(err)
-						}
-					}
-				})
-			}
-			all.Wait()
-			if got := sameContents(t, nodes...)["/counter"]; got != fmt.Sprintf("%d #1", 2*each) {
-				t.Errorf("the counter is %q, want %d", got, 2*each)
-			}
-		})
-	}
-}
+func TestUpdateLinkRace(t *testing.T) { onClusters(t, testUpdateLinkRace) }
 
-func TestCreateLinks(t *testing.T) {
-	for name, addr := range clusters(t) {
-		t.Run(name, func(t *testing.T) {
-			n := readyNode(t, addr, "")
-			wedding := tracker.NewProgram("wedding")
-			wedding.CodePrefix, wedding.CaseInsensitive = "LOVE", true
-			if err := n.PutProgram(testContext(t), wedding); err != nil {
-				t.Fatal(err)
-			}
-			n.createLink(t, "taken", "")
-			links := []tracker.Link{testLink("a", ""), testLink("taken", ""), testLink("a", ""), testLink("", ""), testLink("", ""), testLink("Groß", ""), testLink("gROß", ""), testLink("A", "")}
-			for _, i := range []int{4, 5, 6} {
-				links[i].Program = "wedding"
-			}
-			var got []string
-			for i, err := range n.CreateLinks(testContext(t), links) {
-				switch {
-				case err == nil:
-					got = append(got, links[i].Code)
-				case errors.Is(err, tracker.ErrExists) && strings.Contains(err.Error(), links[i].Code):
-					got = append(got, "exists")
-				default:
+func testUpdateLinkRace(t *testing.T, addr string) {
+	const each = 8
+	nodes := []*testNode{readyNode(t, addr, ""), readyNode(t, addr, "")}
+	nodes[0].createLink(t, "counter", "0")
+	waitFor(t, "the other node has the link", func() bool { _, ok := nodes[1].links.Get("", "counter"); return ok })
+	var all sync.WaitGroup
+	for _, n := range nodes {
+		all.Go(func() {
+			for range each {
+				_, err := n.UpdateLink(testContext(t), "", "counter", func(l *tracker.Link) error {
+					count, err := strconv.Atoi(l.Campaign)
+					l.Campaign = strconv.Itoa(count + 1)
+					return err
+				})
+				if err != nil {
 					t.Error(err)
 				}
 			}
-			if len(got) != 8 || got[0] != "a" || got[1] != "exists" || got[2] != "exists" || got[5] != "Groß" || got[6] != "exists" || got[7] != "A" {
-				t.Errorf("outcomes are %v", got)
-			}
-			if len(got[3]) != 7 || len(got[4]) != len("LOVE-7G2K9Q") || !strings.HasPrefix(got[4], "LOVE-") {
-				t.Errorf("generated are %q and %q", got[3], got[4])
-			}
-			if err := n.CreateLinks(testContext(t), []tracker.Link{func() tracker.Link { l := testLink("GROß", ""); l.Program = "wedding"; return l }()})[0]; !errors.Is(err, tracker.ErrExists) {
-				t.Errorf("a code that differs in case only: %v", err)
-			}
-			if _, err := n.UpdateLink(testContext(t), "", "none", nil); !errors.Is(err, tracker.ErrNotFound) {
-				t.Errorf("update of no link: %v", err)
-			}
-			if err := n.DeleteLink(testContext(t), "other.example", "taken"); !errors.Is(err, tracker.ErrNotFound) {
-				t.Errorf("delete on another domain: %v", err)
-			}
-			bad := errors.New("bad")
-			if _, err := n.UpdateLink(testContext(t), "", "taken", func(*tracker.Link) error { return bad }); !errors.Is(err, bad) {
-				t.Errorf("refused update: %v", err)
-			}
 		})
+	}
+	all.Wait()
+	if got := sameContents(t, nodes...)["/counter"]; got != fmt.Sprintf("%d #1", 2*each) {
+		t.Errorf("the counter is %q, want %d", got, 2*each)
 	}
 }
 
-func TestCreateManyLinks(t *testing.T) {
-	for name, addr := range clusters(t) {
-		t.Run(name, func(t *testing.T) {
-			n := readyNode(t, addr, "")
-			links := make([]tracker.Link, 10_000)
-			for i := range links {
-				links[i] = testLink(fmt.Sprintf("bulk/%d", i), "")
-			}
-			for i, err := range n.CreateLinks(testContext(t), links) {
-				if err != nil || links[i].Number != tracker.LinkNumber(i+1) {
-					t.Fatalf("link %d has number %d, %v", i, links[i].Number, err)
-				}
-			}
-			if n.links.Len() != len(links) {
-				t.Errorf("%d links are served", n.links.Len())
-			}
-		})
+func TestCreateLinks(t *testing.T) { onClusters(t, testCreateLinks) }
+
+func testCreateLinks(t *testing.T, addr string) {
+	n := readyNode(t, addr, "")
+	wedding := tracker.NewProgram("wedding")
+	wedding.CodePrefix, wedding.CaseInsensitive = "LOVE", true
+	if err := n.PutProgram(testContext(t), wedding); err != nil {
+		t.Fatal(err)
+	}
+	n.createLink(t, "taken", "")
+	links := []tracker.Link{testLink("a", ""), testLink("taken", ""), testLink("a", ""), testLink("", ""), testLink("", ""), testLink("Groß", ""), testLink("gROß", ""), testLink("A", "")}
+	for _, i := range []int{4, 5, 6} {
+		links[i].Program = "wedding"
+	}
+	var got []string
+	for i, err := range n.CreateLinks(testContext(t), links) {
+		switch {
+		case err == nil:
+			got = append(got, links[i].Code)
+		case errors.Is(err, tracker.ErrExists) && strings.Contains(err.Error(), links[i].Code):
+			got = append(got, "exists")
+		default:
+			t.Error(err)
+		}
+	}
+	if len(got) != 8 || got[0] != "a" || got[1] != "exists" || got[2] != "exists" || got[5] != "Groß" || got[6] != "exists" || got[7] != "A" {
+		t.Errorf("outcomes are %v", got)
+	}
+	if len(got[3]) != 7 || len(got[4]) != len("LOVE-7G2K9Q") || !strings.HasPrefix(got[4], "LOVE-") {
+		t.Errorf("generated are %q and %q", got[3], got[4])
+	}
+	if err := n.CreateLinks(testContext(t), []tracker.Link{func() tracker.Link { l := testLink("GROß", ""); l.Program = "wedding"; return l }()})[0]; !errors.Is(err, tracker.ErrExists) {
+		t.Errorf("a code that differs in case only: %v", err)
+	}
+	if _, err := n.UpdateLink(testContext(t), "", "none", nil); !errors.Is(err, tracker.ErrNotFound) {
+		t.Errorf("update of no link: %v", err)
+	}
+	if err := n.DeleteLink(testContext(t), "other.example", "taken"); !errors.Is(err, tracker.ErrNotFound) {
+		t.Errorf("delete on another domain: %v", err)
+	}
+	bad := errors.New("bad")
+	if _, err := n.UpdateLink(testContext(t), "", "taken", func(*tracker.Link) error { return bad }); !errors.Is(err, bad) {
+		t.Errorf("refused update: %v", err)
+	}
+}
+
+func TestCreateManyLinks(t *testing.T) { onClusters(t, testCreateManyLinks) }
+
+func testCreateManyLinks(t *testing.T, addr string) {
+	n := readyNode(t, addr, "")
+	links := make([]tracker.Link, 10_000)
+	for i := range links {
+		links[i] = testLink(fmt.Sprintf("bulk/%d", i), "")
+	}
+	for i, err := range n.CreateLinks(testContext(t), links) {
+		if err != nil || links[i].Number != tracker.LinkNumber(i+1) {
+			t.Fatalf("link %d has number %d, %v", i, links[i].Number, err)
+		}
+	}
+	if n.links.Len() != len(links) {
+		t.Errorf("%d links are served", n.links.Len())
 	}
 }
 
@@ -389,7 +387,7 @@ func TestTransactionalWriterDecidesOnWholeLog(t *testing.T) {
 	putLink(t, addr, 1, "taken", "first")
 	links := tracker.NewLinks(tracker.LinksOptions{CacheBytes: 1 << 20})
 	defer links.Close()
-	blind, err := NewCatalog(CatalogOptions{Brokers: []string{addr}, ID: "test", Links: links, Keys: tracker.NewKeys(""), Logger: quiet})
+	blind, err := NewCatalog(CatalogOptions{Clients: testClients(addr), Links: links, Keys: tracker.NewKeys("")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -426,7 +424,7 @@ func TestChangesEndWithTheCatalog(t *testing.T) {
 	putLink(t, addr, 1, "there", "")
 	links := tracker.NewLinks(tracker.LinksOptions{CacheBytes: 1 << 20})
 	defer links.Close()
-	c, err := NewCatalog(CatalogOptions{Brokers: []string{addr}, ID: "test", Links: links, Keys: tracker.NewKeys(""), Logger: quiet})
+	c, err := NewCatalog(CatalogOptions{Clients: testClients(addr), Links: links, Keys: tracker.NewKeys("")})
 	if err != nil {
 		t.Fatal(err)
 	}

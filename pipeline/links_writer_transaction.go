@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"waymark/tracker"
+	"waymark/tracker/wire"
 )
 
 // linksTransactionalID is shared by all writers of links of a cluster. Who
@@ -32,13 +36,18 @@ const transactionTimeout = 15 * time.Second
 //
 // As long as nobody else takes the id, nobody else writes, so the next
 // decision needs no new reading.
+//
+// Where Kafka does not say whether a commit counts, the copy does once the id
+// is taken anew, which ends whatever was under way.
 type transactionalWriter struct {
 	newClient func(...kgo.Opt) (*kgo.Client, error)
 	follower  *follower
+	links     *tracker.Links // the follower's copy
 	log       *slog.Logger
 
 	mu     sync.Mutex
 	client *kgo.Client // holds the transactional id; nil: not taken
+	topic  [16]byte    // that the copy was of when it was taken
 	behind int64       // the copy must have reached this before the next decision
 }
 
@@ -58,9 +67,19 @@ func (w *transactionalWriter) release() {
 func (w *transactionalWriter) write(ctx context.Context, decide func() []*linkChange) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	var unsure []*linkChange // committed, and not known to count or not
 	for {
-		err := w.attempt(ctx, decide)
+		err := w.prepare(ctx)
+		if err == nil && w.hold(unsure) {
+			won(unsure)
+			return nil
+		}
 		if err == nil {
+			unsure = decide()
+			err = w.commit(ctx, unsure)
+		}
+		if err == nil {
+			won(unsure)
 			return nil
 		}
 		w.release()
@@ -70,30 +89,55 @@ func (w *transactionalWriter) write(ctx context.Context, decide func() []*linkCh
 		w.log.Debug("another writer of links was faster; trying again", "error", err)
 		// Without the pause two busy writers would fence each other for ever.
 		if !sleep(ctx, 50*time.Millisecond+rand.N(450*time.Millisecond)) {
-			return fmt.Errorf("write links while others do: %w", ctx.Err())
+			return fmt.Errorf("write links while others do: %w: %w", ctx.Err(), err)
 		}
 	}
 }
 
-// attempt makes one decision and writes it. After an error the transactional
+func won(changes []*linkChange) {
+	for _, change := range changes {
+		change.won = true
+	}
+}
+
+// prepare makes the copy good to decide by. After an error the transactional
 // id must be taken anew.
-func (w *transactionalWriter) attempt(ctx context.Context, decide func() []*linkChange) error {
+func (w *transactionalWriter) prepare(ctx context.Context) error {
+	if w.client != nil && w.topic != w.follower.snapshot().id {
+		w.release() // behind is an offset of the topic that was there before
+	}
 	if w.client == nil {
 		if err := w.take(ctx); err != nil {
 			return err
 		}
 	}
-	if err := w.follower.await(ctx, w.behind); err != nil {
-		return err
+	return w.follower.await(ctx, w.behind)
+}
+
+// hold reports whether the copy has changes exactly as they were to be
+// written. A transaction counts as a whole, so the first one tells.
+func (w *transactionalWriter) hold(changes []*linkChange) bool {
+	if len(changes) == 0 {
+		return false
 	}
-	changes := decide()
+	found := w.links.ByNumber(changes[0].link.Number)
+	if found == nil {
+		return false
+	}
+	value, err := found.Link.MarshalVT()
+	if err != nil {
+		panic("BUG: encode a link: " + err.Error())
+	}
+	return bytes.Equal(value, changes[0].record().Value)
+}
+
+// commit writes the changes in one transaction and waits for the copy to have
+// them. After an error the transactional id must be taken anew.
+func (w *transactionalWriter) commit(ctx context.Context, changes []*linkChange) error {
 	if len(changes) == 0 {
 		return nil
 	}
-	records := make([]*kgo.Record, len(changes))
-	for i, change := range changes {
-		records[i] = change.record()
-	}
+	records := w.records(changes)
 	if err := w.client.BeginTransaction(); err != nil {
 		return fmt.Errorf("begin a transaction on %s: %w", TopicLinks, err)
 	}
@@ -104,13 +148,30 @@ func (w *transactionalWriter) attempt(ctx context.Context, decide func() []*link
 		return fmt.Errorf("commit a transaction on %s: %w", TopicLinks, err)
 	}
 	w.behind = records[len(records)-1].Offset + 1
-	if err := w.follower.await(ctx, w.behind); err != nil {
-		return err
-	}
+	return w.follower.await(ctx, w.behind)
+}
+
+// records are the changes as they are written, and before a link that takes
+// the code of a deleted one the latter's record under a key of its own.
+func (w *transactionalWriter) records(changes []*linkChange) []*kgo.Record {
+	records := make([]*kgo.Record, 0, len(changes))
 	for _, change := range changes {
-		change.won = true
+		if change.base == newLinkBase {
+			if retired := w.links.Retired(change.link.Domain, change.link.Code); retired != nil {
+				records = append(records, retiredRecord(retired))
+			}
+		}
+		records = append(records, change.record())
 	}
-	return nil
+	return records
+}
+
+func retiredRecord(retired *wire.Link) *kgo.Record {
+	value, err := retired.MarshalVT()
+	if err != nil {
+		panic("BUG: encode a link: " + err.Error())
+	}
+	return &kgo.Record{Topic: TopicLinks, Key: []byte(tracker.RetiredKey(tracker.LinkNumber(retired.Number))), Value: value}
 }
 
 // take takes the transactional id and finds the topic's end. No other writer
@@ -122,7 +183,7 @@ func (w *transactionalWriter) take(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.client = client
+	w.client, w.topic = client, w.follower.snapshot().id
 	if _, _, err := client.ProducerID(ctx); err != nil {
 		return fmt.Errorf("take the transactional id %s: %w", linksTransactionalID, err)
 	}
@@ -152,6 +213,10 @@ func fenced(err error) bool {
 		kerr.InvalidTxnState,          // the other one ended our transaction
 		kerr.TransactionAbortable,     // the same since KIP-890
 		kerr.ConcurrentTransactions,   // the other one's transaction is ending
+		// The coordinator of Kafka 4 stumbles (IllegalStateException) over a
+		// commit while it ends the same transaction for another writer. As
+		// nothing is certain after it, write looks for the changes in the copy.
+		kerr.UnknownServerError,
 	} {
 		if errors.Is(err, sign) {
 			return true

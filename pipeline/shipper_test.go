@@ -112,7 +112,7 @@ func (k *testKafka) logged(topic string) map[int32][]*kgo.Record {
 func (k *testKafka) checkShipped(node uint16, hits int) (repeats int) {
 	k.t.Helper()
 	last := uint64(0)
-	for _, record := range k.logged(TopicClicks)[int32(node)%testClickPartitions] {
+	for _, record := range k.logged(TopicClicks)[int32(uint32(node)%k.clickPartitions)] {
 		var e wire.Event
 		if err := e.UnmarshalVT(record.Value); err != nil {
 			k.t.Fatal(err)

@@ -31,7 +31,7 @@ func NewCode(prefix string) string {
 	if prefix == "" {
 		return randomCode(codeLength)
 	}
-	return prefix + "-" + randomCode(codeLengthPrefixed)
+	return strings.TrimSuffix(prefix, "-") + "-" + randomCode(codeLengthPrefixed)
 }
 
 func randomCode(length int) string {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/url"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -109,6 +110,15 @@ func CheckTarget(target string) error {
 		return fmt.Errorf("%q is no URL to redirect to, such as https://example.com/", target)
 	}
 	return nil
+}
+
+// CheckCookieDomain returns an error unless the domain is one that a cookie can
+// have, or empty.
+func CheckCookieDomain(domain string) error {
+	if domain == "" {
+		return nil
+	}
+	return checkDomain("cookie domain", strings.TrimPrefix(domain, "."))
 }
 
 // Handle answers one request.

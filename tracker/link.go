@@ -1,6 +1,7 @@
 package tracker
 
 import (
+	"strconv"
 	"time"
 
 	"waymark/tracker/wire"

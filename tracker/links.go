@@ -171,7 +171,7 @@ func (l *Links) apply(set *linkSet, key, value []byte) (detail string, err error
 		return detail, nil
 	}
 	n := LinkNumber(w.Number)
-	k := l.linkKey([]byte(w.Domain), []byte(w.Code))
+	k := l.linkKey(recordCode(w, key))
 	if e := set.store.entries.get(n); e.exists() && !recordHasKey(set.store.arena.read(e.ref()), &k) {
 		return fmt.Sprintf("link number %d belongs to another code", n), nil
 	}
@@ -213,6 +213,15 @@ func keyMatches(key []byte, w *wire.Link) bool {
 	}
 	at := len(w.Domain)
 	return len(key) == at+1+len(w.Code) && string(key[:at]) == w.Domain && key[at] == '/' && string(key[at+1:]) == w.Code
+}
+
+// recordCode returns domain and code of a record that checkRecord has passed.
+// They alias the key where it has them.
+func recordCode(w *wire.Link, key []byte) (domain, code []byte) {
+	if at := len(w.Domain); bytes.IndexByte(key, '/') >= 0 {
+		return key[:at], key[at+1:]
+	}
+	return []byte(w.Domain), []byte(w.Code)
 }
 
 // settle brings everything around the store in line with a record that was

@@ -106,13 +106,22 @@ func timeMember(at func(*Link) **time.Time) jsonMember[Link] {
 	}
 }
 
+// programMember takes "" for the default, as it is for a code.
+func programMember(l, defaults *Link, field string, value json.RawMessage) error {
+	err := plainMember("a string", func(l *Link) *string { return &l.Program })(l, defaults, field, value)
+	if l.Program == "" {
+		l.Program = defaults.Program
+	}
+	return err
+}
+
 func ignoreMember(*Link, *Link, string, json.RawMessage) error { return nil }
 
 var linkMembers = map[string]jsonMember[Link]{
 	"code":          textMember(func(l *Link) *string { return &l.Code }),
 	"domain":        textMember(func(l *Link) *string { return &l.Domain }),
 	"url":           textMember(func(l *Link) *string { return &l.URL }),
-	"program":       textMember(func(l *Link) *string { return &l.Program }),
+	"program":       programMember,
 	"campaign":      textMember(func(l *Link) *string { return &l.Campaign }),
 	"channel":       textMember(func(l *Link) *string { return &l.Channel }),
 	"referrer":      mergeReferrer,

@@ -222,6 +222,56 @@ func TestCodeOfAYoungerLink(t *testing.T) {
 	b.wantResolved("", "a", 2)
 }
 
+// The record of a retired link has a key of its own, so that compaction keeps
+// it. In whatever order it comes, the number resolves and the code does not.
+func TestRetiredLink(t *testing.T) {
+	retired := &wire.Link{Number: 1, Code: "a", Domain: "go.ex", Url: "https://one.ex", Deleted: true}
+	young := &wire.Link{Number: 2, Code: "a", Domain: "go.ex", Url: "https://two.ex"}
+	if key := RetiredKey(1); key != "#1" {
+		t.Fatalf("RetiredKey(1) is %q", key)
+	}
+	for _, first := range []*wire.Link{retired, young} {
+		b := newLinksBench(t)
+		b.apply(&wire.Link{Number: 9, Code: "z"})
+		records := [][2]any{{"#1", retired}, {"go.ex/a", young}}
+		if first == young {
+			slices.Reverse(records)
+		}
+		for i, r := range records {
+			value, _ := r[1].(*wire.Link).MarshalVT()
+			if err := b.Apply([]byte(r[0].(string)), value, int64(1+i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.wantResolved("go.ex", "a", 2)
+		if p := b.ByNumber(1); p == nil || p.Link.Url != "https://one.ex" || !p.Link.Deleted || b.Len() != 2 {
+			t.Errorf("the retired link is %+v, Len %d", p, b.Len())
+		}
+	}
+	b := newLinksBench(t)
+	for key, w := range map[string]*wire.Link{"#2": retired, "#1 ": retired, "#01": retired, "#02": young} {
+		value, _ := w.MarshalVT()
+		var unusable *RecordError
+		if err := b.Apply([]byte(key), value, b.Offset()); !errors.As(err, &unusable) {
+			t.Errorf("key %q of link %d: %v", key, w.Number, err)
+		}
+	}
+}
+
+func TestRetired(t *testing.T) {
+	b := newLinksBench(t)
+	b.apply(&wire.Link{Number: 1, Code: "a"}, &wire.Link{Number: 2, Code: "gone", Domain: "go.ex", Deleted: true})
+	if w := b.Retired("", "a"); w != nil {
+		t.Errorf("a link that resolves is retired: %v", w)
+	}
+	if w := b.Retired("", "gone"); w != nil {
+		t.Errorf("a code that was never used had %v", w)
+	}
+	if w := b.Retired("go.ex", "gone"); w == nil || w.Number != 2 || !w.Deleted {
+		t.Errorf("the deleted link is %v", w)
+	}
+}
+
 func TestApplyIgnoresWhatWasApplied(t *testing.T) {
 	b := newLinksBench(t)
 	b.apply(&wire.Link{Number: 1, Code: "a", Url: "https://one.ex"}, &wire.Link{Number: 1, Code: "a", Url: "https://two.ex"})

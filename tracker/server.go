@@ -88,6 +88,12 @@ func (e *Edge) serve(ctx *fasthttp.RequestCtx) {
 		answer(ctx, fasthttp.StatusServiceUnavailable, "text/plain; charset=utf-8", []byte("shutting down\n"))
 		return
 	}
+	// RFC 9112, 6.3: a message with both lengths may be an attempt to smuggle
+	// another one in. fasthttp keeps no trace of the first, so no connection
+	// outlives a chunked body.
+	if ctx.Request.Header.ContentLength() == -1 {
+		ctx.SetConnectionClose()
+	}
 	e.Handle(ctx)
 }
 

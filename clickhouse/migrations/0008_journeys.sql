@@ -1,10 +1,17 @@
 -- The home of a user: the programme of the earliest signup that named one. Actions that named only the user belong to it.
+-- A programme of which only the visitor's browser has told comes last: a rank of 4 and more says that, see referrals.
 CREATE OR REPLACE VIEW waymark.homes
 AS SELECT
     party                                              AS party,
-    argMin(r.program, (r.signed_up_at, r.program))     AS home
-FROM waymark.referrals AS r
-WHERE r.program != '' AND r.signed_up_at IS NOT NULL
+    argMin(program, (unverified, signed_up_at, program)) AS home
+FROM
+(
+    SELECT r.party AS party, r.program AS program, tupleElement(min(r.credit), 1) >= 4 AS unverified, min(r.signed_up_at) AS signed_up_at
+    FROM waymark.referrals AS r
+    WHERE r.program != ''
+    GROUP BY r.party, r.program
+)
+WHERE signed_up_at IS NOT NULL
 GROUP BY party
 COMMENT 'The programme of each user: that of the earliest signup';
 

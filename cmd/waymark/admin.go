@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 
@@ -23,6 +24,13 @@ type adminCommand struct {
 }
 
 func (c *adminCommand) Run(ctx context.Context) error {
+	kafka, err := c.kafkaFlags.clients()
+	if err != nil {
+		return err
+	}
+	if err := tracker.CheckTarget(c.PublicURL); err != nil {
+		return fmt.Errorf("--public-url: %w", err)
+	}
 	data := c.dir()
 	if err := data.open(); err != nil {
 		return err
@@ -46,11 +54,11 @@ func (c *adminCommand) Run(ctx context.Context) error {
 	}
 	defer database.Close()
 	registry, ready := newRegistry(), &readiness{}
-	catalog, err := openCatalog(data, "admin", c.Kafka, key, registry)
+	catalog, err := openCatalog(data, "admin", kafka, key, registry)
 	if err != nil {
 		return err
 	}
-	if err := ensureTopics(ctx, c.Kafka); err != nil {
+	if err := ensureTopics(ctx, kafka); err != nil {
 		return err
 	}
 	following, stopFollowing := context.WithCancel(context.Background())

@@ -87,6 +87,9 @@ func (c *apiClient) call(ctx context.Context, method, path string, in, out any) 
 		if content, _ := io.ReadAll(io.LimitReader(response.Body, 1<<20)); json.Unmarshal(content, failure) != nil && len(content) > 0 {
 			failure.Detail = strings.TrimSpace(string(content))
 		}
+		if response.StatusCode == http.StatusUnauthorized {
+			return fmt.Errorf("%s does not know the key; name the directory of its installation with --data, or set WAYMARK_ADMIN_KEY", c.base)
+		}
 		return failure
 	}
 	if out == nil {

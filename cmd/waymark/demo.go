@@ -10,10 +10,15 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
 	"gopkg.in/yaml.v3"
 
 	"waymark/deploy"
+)
+
+// The world is drawn in memory, some kilobytes a member, before it is sent.
+const (
+	demoUsersMax = 1_000_000
+	demoDaysMax  = 3650
 )
 
 type demoCommand struct {
@@ -29,8 +34,8 @@ type demoCommand struct {
 // endpoints, and compares what ClickHouse counted with the simulation itself.
 // Each run is a campaign of its own, so that runs do not disturb each other.
 func (c *demoCommand) Run(ctx context.Context) error {
-	if c.Users < 2 || c.Days < 1 {
-		return fmt.Errorf("--users must be at least 2 and --days at least 1, they are %d and %d", c.Users, c.Days)
+	if c.Users < 2 || c.Users > demoUsersMax || c.Days < 1 || c.Days > demoDaysMax {
+		return fmt.Errorf("--users must be from 2 to %d and --days from 1 to %d, they are %d and %d", demoUsersMax, demoDaysMax, c.Users, c.Days)
 	}
 	client, err := c.client()
 	if err != nil {
@@ -42,13 +47,10 @@ func (c *demoCommand) Run(ctx context.Context) error {
 	end := time.Now().Add(-time.Minute)
 	start := end.AddDate(0, 0, -c.Days)
 	world := newWorld(c.Seed, strconv.FormatInt(end.UnixMilli(), 36), c.Users, start.UnixMilli(), end.UnixMilli())
-	bar := progressbar.NewOptions(world.steps(), progressbar.OptionSetDescription("simulating "+world.campaign),
-		progressbar.OptionSetWriter(os.Stderr), progressbar.OptionShowCount(), progressbar.OptionShowIts(),
-		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionSetItsString("events"))
+	bar := newProgress("simulating "+world.campaign, "events", int64(world.steps()))
 	drive := driver{edge: "http://" + c.Listen, key: client.key, admin: client, progress: func(n int) { bar.Add(n) }}
 	err = drive.drive(ctx, world)
 	bar.Exit()
-	fmt.Fprintln(os.Stderr)
 	if err != nil {
 		return err
 	}

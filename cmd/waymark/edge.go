@@ -25,6 +25,10 @@ type edgeCommand struct {
 }
 
 func (c *edgeCommand) Run(ctx context.Context) error {
+	kafka, err := c.kafkaFlags.clients()
+	if err != nil {
+		return err
+	}
 	data := c.dir()
 	if err := data.open(); err != nil {
 		return err
@@ -42,7 +46,7 @@ func (c *edgeCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	catalog, err := openCatalog(data, "edge", c.Kafka, key, registry)
+	catalog, err := openCatalog(data, "edge", kafka, key, registry)
 	if err != nil {
 		return err
 	}
@@ -62,7 +66,7 @@ func (c *edgeCommand) Run(ctx context.Context) error {
 	ready.addErr("links", catalog.Ready)
 
 	if err := node.start(ctx, nodeParts{
-		listener: listener, kafka: c.Kafka, ring: ring, catalog: catalog, ready: ready, registry: registry,
+		listener: listener, kafka: kafka, ring: ring, catalog: catalog, ready: ready, registry: registry,
 	}); err != nil {
 		return err
 	}
@@ -86,11 +90,12 @@ type catalog struct {
 
 // openCatalog opens the catalogue with the snapshot of a role: roles of one
 // data directory do not share theirs, since each writes it.
-func openCatalog(data dataDir, role string, kafka []string, adminKey string, registry prometheus.Registerer) (*catalog, error) {
+func openCatalog(data dataDir, role string, kafka pipeline.ClientOptions, adminKey string, registry prometheus.Registerer) (*catalog, error) {
+	kafka.ID = "waymark-" + role
 	links := tracker.NewLinks(tracker.LinksOptions{Registerer: registry})
 	keys := tracker.NewKeys(adminKey)
 	follower, err := pipeline.NewCatalog(pipeline.CatalogOptions{
-		Brokers: kafka, ID: "waymark-" + role, Links: links, Keys: keys, SnapshotDir: data.path("links", role), Registerer: registry,
+		Clients: kafka, Links: links, Keys: keys, SnapshotDir: data.path("links", role), Registerer: registry,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open the links: %w", err)
@@ -148,6 +153,9 @@ func (n *node) check() (err error) {
 	if n.proxies, err = tracker.ParseTrustedProxies(n.flags.TrustedProxies); err != nil {
 		return fmt.Errorf("--trusted-proxies: %w", err)
 	}
+	if err := tracker.CheckCookieDomain(n.flags.CookieDomain); err != nil {
+		return fmt.Errorf("--cookie-domain: %w", err)
+	}
 	if err := tracker.CheckTarget(n.flags.RootURL); err != nil {
 		return fmt.Errorf("--root-url: %w", err)
 	}
@@ -177,7 +185,7 @@ func (n *node) open(dir string, registry prometheus.Registerer) (err error) {
 // nodeParts is what a node needs of the process around it.
 type nodeParts struct {
 	listener net.Listener
-	kafka    []string
+	kafka    pipeline.ClientOptions
 	ring     *tracker.KeyRing
 	catalog  *catalog
 	ready    *readiness
@@ -189,7 +197,8 @@ type nodeParts struct {
 // the snapshot. Then it serves.
 func (n *node) start(ctx context.Context, p nodeParts) error {
 	var err error
-	if n.client, err = pipeline.NewClient(pipeline.ClientOptions{Brokers: p.kafka, ID: "waymark-edge"}); err != nil {
+	p.kafka.ID = "waymark-edge"
+	if n.client, err = pipeline.NewClient(p.kafka); err != nil {
 		return err
 	}
 	if err := n.claim(ctx); err != nil {
@@ -255,7 +264,7 @@ func (n *node) startShipping(p nodeParts) (err error) {
 			return err
 		}
 		options[i] = pipeline.ShipperOptions{
-			Clients: pipeline.ClientOptions{Brokers: p.kafka, ID: "waymark-edge"}, Enricher: enricher, Registerer: p.registry,
+			Clients: p.kafka, Enricher: enricher, Registerer: p.registry,
 		}
 	}
 	n.shippers = []*pipeline.Shipper{pipeline.NewClickShipper(options[0], n.spool), pipeline.NewActionShipper(options[1], n.journal)}

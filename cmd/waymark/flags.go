@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"waymark/clickhouse"
+	"waymark/pipeline"
 	"waymark/tracker"
 )
 
@@ -37,11 +38,36 @@ func (f *dataFlags) keyRing() (*tracker.KeyRing, error) {
 }
 
 type kafkaFlags struct {
-	Kafka []string `help:"Kafka brokers." default:"127.0.0.1:9092"`
+	Kafka             []string `help:"Kafka brokers." default:"127.0.0.1:9092"`
+	KafkaTLS          bool     `name:"kafka-tls" help:"Encrypt the connections to Kafka."`
+	KafkaCA           string   `name:"kafka-ca" help:"Certificates, in PEM, that those of the brokers must come from, instead of those that the machine trusts. Implies --kafka-tls." type:"path" placeholder:"FILE"`
+	KafkaSASL         string   `name:"kafka-sasl" help:"How to authenticate: scram-sha-512, scram-sha-256 or plain, which needs --kafka-tls to keep the password secret." placeholder:"MECHANISM"`
+	KafkaUser         string   `help:"User for --kafka-sasl. The password is WAYMARK_KAFKA_PASSWORD or --kafka-password-file; a flag would show it in the list of processes." placeholder:"NAME"`
+	KafkaPasswordFile string   `help:"File with the password for --kafka-sasl." type:"path" placeholder:"FILE"`
+}
+
+// clients are the options that reach this Kafka, for a process to give its
+// parts. The error is one of the flags; nothing is connected.
+func (f *kafkaFlags) clients() (pipeline.ClientOptions, error) {
+	password := os.Getenv("WAYMARK_KAFKA_PASSWORD")
+	if f.KafkaPasswordFile != "" {
+		content, err := os.ReadFile(f.KafkaPasswordFile)
+		if err != nil {
+			return pipeline.ClientOptions{}, fmt.Errorf("--kafka-password-file: %w", err)
+		}
+		password = strings.TrimRight(string(content), "\r\n")
+	}
+	security, err := pipeline.NewSecurity(pipeline.SecurityOptions{
+		TLS: f.KafkaTLS, CAFile: f.KafkaCA, Mechanism: f.KafkaSASL, User: f.KafkaUser, Password: password,
+	})
+	if err != nil {
+		return pipeline.ClientOptions{}, err
+	}
+	return pipeline.ClientOptions{Brokers: f.Kafka, ID: "waymark", Security: security}, nil
 }
 
 type clickhouseFlags struct {
-	ClickHouse string `name:"clickhouse" help:"ClickHouse, native (clickhouse://user:password@host:9000) or HTTP (http://…). User and password are those of the data directory unless the URL has them." default:"http://127.0.0.1:8123"`
+	ClickHouse string `name:"clickhouse" help:"ClickHouse, native (clickhouse://user:password@host:9000) or HTTP (http://…). User and password are those of the data directory unless the URL has them. With TLS: https://host:8443 or clickhouse://host:9440?secure=true, and ?ca=FILE for certificates that the machine does not trust." default:"http://127.0.0.1:8123"`
 }
 
 // open prepares access to ClickHouse, with the credentials of a local

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -49,6 +50,41 @@ func (r *readiness) reasons() []string {
 		reasons = append(reasons, check()...)
 	}
 	return reasons
+}
+
+// probe asks a part again and again whether it answers, so that /readyz knows
+// without waiting for one that hangs.
+type probe struct {
+	ask func(context.Context) error
+	err atomic.Pointer[error]
+}
+
+const (
+	probeInterval = time.Second
+	probeTimeout  = 3 * time.Second
+)
+
+// run probes until the context ends.
+func (p *probe) run(ctx context.Context) error {
+	for {
+		asking, cancel := context.WithTimeout(ctx, probeTimeout)
+		err := p.ask(asking)
+		cancel()
+		p.err.Store(&err)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(probeInterval):
+		}
+	}
+}
+
+// trouble is why the part did not answer the last time, nil if it did.
+func (p *probe) trouble() error {
+	if err := p.err.Load(); err != nil {
+		return *err
+	}
+	return errors.New("has not been asked yet")
 }
 
 // newRegistry is a registry with the metrics of process and runtime.

@@ -22,6 +22,10 @@ type ingestCommand struct {
 }
 
 func (c *ingestCommand) Run(ctx context.Context) error {
+	kafka, err := c.kafkaFlags.clients()
+	if err != nil {
+		return err
+	}
 	data := c.dir()
 	if err := data.open(); err != nil {
 		return err
@@ -40,10 +44,10 @@ func (c *ingestCommand) Run(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	if err := ensureTopics(ctx, c.Kafka); err != nil {
+	if err := ensureTopics(ctx, kafka); err != nil {
 		return err
 	}
-	ingest, err := newIngest(c.Kafka, database, c.Instance, registry)
+	ingest, err := newIngest(kafka, database, c.Instance, registry)
 	if err != nil {
 		return err
 	}
@@ -52,16 +56,17 @@ func (c *ingestCommand) Run(ctx context.Context) error {
 	return ingest.Run(ctx)
 }
 
-func newIngest(kafka []string, store pipeline.Store, instance string, registry prometheus.Registerer) (*pipeline.Ingest, error) {
+func newIngest(kafka pipeline.ClientOptions, store pipeline.Store, instance string, registry prometheus.Registerer) (*pipeline.Ingest, error) {
+	kafka.ID = "waymark-ingest"
 	return pipeline.NewIngest(pipeline.IngestOptions{
-		Clients: pipeline.ClientOptions{Brokers: kafka, ID: "waymark-ingest"}, Store: store, Instance: instance, Registerer: registry,
+		Clients: kafka, Store: store, Instance: instance, Registerer: registry,
 	})
 }
 
 // ensureTopics creates the topics that are missing, waiting for Kafka as long
 // as it takes. A topic that can't be used as it is ends the program.
-func ensureTopics(ctx context.Context, kafka []string) error {
-	client, err := pipeline.NewClient(pipeline.ClientOptions{Brokers: kafka, ID: "waymark"})
+func ensureTopics(ctx context.Context, kafka pipeline.ClientOptions) error {
+	client, err := pipeline.NewClient(kafka)
 	if err != nil {
 		return err
 	}

@@ -39,15 +39,15 @@ func (c *linksImportCommand) Run(ctx context.Context) error {
 		}
 		input = file
 	}
-	bar := progressbar.DefaultBytes(size, "importing links")
+	bar := newProgress("importing links", "B", size)
 	reader, err := newLinkReader(io.TeeReader(input, bar), linkFormat(c.Format, c.File))
 	if err != nil {
 		return fmt.Errorf("read %s: %w", c.File, err)
 	}
-	result := linkImport{client: client, skipExisting: c.SkipExisting}
+	result := linkImport{client: client, skipExisting: c.SkipExisting, bar: bar}
 	err = result.run(ctx, reader)
 	bar.Exit()
-	fmt.Fprintf(os.Stderr, "\n%d created, %d skipped, %d failed\n", result.created, result.skipped, result.failed)
+	fmt.Fprintf(os.Stderr, "%d created, %d skipped, %d failed\n", result.created, result.skipped, result.failed)
 	if err != nil {
 		return fmt.Errorf("import %s: %w", c.File, err)
 	}
@@ -72,6 +72,7 @@ func linkFormat(asked, file string) string {
 type linkImport struct {
 	client                   *apiClient
 	skipExisting             bool
+	bar                      *progressbar.ProgressBar
 	created, skipped, failed int
 
 	batch []map[string]any
@@ -130,5 +131,6 @@ func (i *linkImport) flush(ctx context.Context) error {
 
 func (i *linkImport) report(line int, text string) {
 	i.failed++
-	fmt.Fprintf(os.Stderr, "\nline %d: %s", line, text)
+	i.bar.Clear()
+	fmt.Fprintf(os.Stderr, "line %d: %s\n", line, text)
 }

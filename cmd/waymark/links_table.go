@@ -41,7 +41,12 @@ func newLinkReader(input io.Reader, format string) (*linkReader, error) {
 		lines.Buffer(nil, 1<<20)
 		return &linkReader{lines: lines}, nil
 	}
-	reader := &linkReader{csv: csv.NewReader(input)}
+	// Spreadsheets write a byte order mark, which the CSV reader takes for text.
+	text := bufio.NewReader(input)
+	if mark, _ := text.Peek(3); string(mark) == "\ufeff" {
+		text.Discard(3)
+	}
+	reader := &linkReader{csv: csv.NewReader(text)}
 	header, err := reader.csv.Read()
 	if err != nil {
 		return nil, fmt.Errorf("read the header line: %w; the first line names the columns, of which `url` is needed", err)
@@ -51,7 +56,7 @@ func newLinkReader(input io.Reader, format string) (*linkReader, error) {
 		known[column] = true
 	}
 	for i, column := range header {
-		header[i] = strings.TrimSpace(strings.TrimPrefix(column, "\ufeff"))
+		header[i] = strings.TrimSpace(column)
 		if !known[header[i]] {
 			return nil, fmt.Errorf("line 1: there is no column %q; the columns are %s", header[i], strings.Join(linkColumns, ", "))
 		}

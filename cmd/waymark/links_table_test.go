@@ -30,7 +30,7 @@ func readLinks(t *testing.T, input, format string) (links []map[string]any, line
 }
 
 func TestLinkReaderCSV(t *testing.T) {
-	input := "\ufeffcode,url,referrer_id,utm_source,tags,status,click_param\n" +
+	input := "\ufeff\"code\",url,referrer_id,utm_source,tags,status,click_param\n" +
 		"a,https://example.com/a,ada,news,x;y,301,-\n" +
 		"b,\"https://example.com/b,c\",,,,,\n" +
 		"c,https://example.com/c,,,,many,\n" +

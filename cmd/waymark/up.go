@@ -37,7 +37,7 @@ const (
 	upIngestWait  = 2 * time.Second // for ingest to reach the end of the log
 	upEngineWait  = 2 * time.Second // from SIGTERM to SIGKILL
 	upBrokerWait  = time.Second
-	upStopTimeout = 9500 * time.Millisecond // when everything hangs at once
+	upStopTimeout = 8 * time.Second // when everything hangs at once
 )
 
 // installation is everything that `up` runs.
@@ -125,6 +125,9 @@ func (in *installation) background(run func(context.Context) error) {
 // library, ports, keys, spool. So every mistake of a newcomer is one line at
 // once.
 func (in *installation) prepare(ctx context.Context) (err error) {
+	if err := tracker.CheckTarget(in.PublicURL); err != nil {
+		return fmt.Errorf("--public-url: %w", err)
+	}
 	if err := in.data.open(); err != nil {
 		return err
 	}
@@ -182,7 +185,9 @@ func (in *installation) startBroker(context.Context) (err error) {
 	return nil
 }
 
-func (in *installation) kafka() []string { return []string{in.broker.Addr()} }
+func (in *installation) kafka() pipeline.ClientOptions {
+	return pipeline.ClientOptions{Brokers: []string{in.broker.Addr()}, ID: "waymark-up"}
+}
 
 func (in *installation) startEngine(ctx context.Context) error {
 	child := engineCommand{Data: in.Data, Listen: in.ClickHouseListen}
@@ -199,17 +204,14 @@ func (in *installation) startEngine(ctx context.Context) error {
 		return err
 	}
 	in.onStop(in.engine.Stop)
-	in.ready.addErr("engine", func() error {
-		if !in.engine.Ready() {
-			return errors.New("does not answer; it is started again")
-		}
-		return nil
-	})
 	in.database, err = clickhouse.Open("http://"+in.ClickHouseListen, engineUser, password)
 	if err != nil {
 		return err
 	}
 	in.onStop(func() { in.database.Close() })
+	answers := &probe{ask: in.database.Ping}
+	in.background(answers.run)
+	in.ready.addErr("engine", answers.trouble)
 	return in.database.Migrate(ctx, clickhouse.MigrateOptions{Embedded: true})
 }
 
@@ -242,8 +244,8 @@ func (in *installation) startIngest(context.Context) (err error) {
 }
 
 // waitIngested waits until ingest has reached the end of the log.
-func waitIngested(ctx context.Context, kafka []string) error {
-	client, err := pipeline.NewClient(pipeline.ClientOptions{Brokers: kafka, ID: "waymark-up"})
+func waitIngested(ctx context.Context, kafka pipeline.ClientOptions) error {
+	client, err := pipeline.NewClient(kafka)
 	if err != nil {
 		return err
 	}
