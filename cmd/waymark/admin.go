@@ -54,7 +54,14 @@ func (c *adminCommand) Run(ctx context.Context) error {
 	}
 	defer database.Close()
 	registry, ready := newRegistry(), &readiness{}
-	catalog, err := openCatalog(data, "admin", kafka, key, registry)
+	// Without the lock another admin has the snapshot; this one reads the
+	// topics from their start.
+	snapshots := ""
+	if lock, err := data.lock("admin"); err == nil {
+		defer lock.Close()
+		snapshots = data.path("links")
+	}
+	catalog, err := openCatalog(snapshots, "admin", kafka, key, registry)
 	if err != nil {
 		return err
 	}

@@ -17,8 +17,8 @@ import (
 //	admin.key            key of role admin, made at the first start
 //	clickhouse.password  password of the engine's user waymark
 //	secrets.json         key ring for cookies, click ids and address hashes
-//	spool/, spool-2/, …  a node's overflow segments and journal of actions
-//	links/               snapshots of the links
+//	spool/, spool-2/, …  a node's overflow segments, journal of actions and copy of the links
+//	links/               the admin's copy of the links
 //	broker/              log of the embedded broker
 //	engine/              tables of the embedded ClickHouse
 type dataDir string

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
+	"path/filepath"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -42,11 +42,8 @@ func (c *edgeCommand) Run(ctx context.Context) error {
 	if err := c.metricsFlags.serve(ctx, registry, ready); err != nil {
 		return err
 	}
+	lobby := openLobby(listener, ready)
 	key, err := data.adminKey(false)
-	if err != nil {
-		return err
-	}
-	catalog, err := openCatalog(data, "edge", kafka, key, registry)
 	if err != nil {
 		return err
 	}
@@ -55,6 +52,10 @@ func (c *edgeCommand) Run(ctx context.Context) error {
 		return err
 	}
 	defer node.close()
+	catalog, err := openCatalog(node.snapshotDir(), "edge", kafka, key, registry)
+	if err != nil {
+		return err
+	}
 	ring, err := c.keyRing()
 	if err != nil {
 		return err
@@ -66,7 +67,7 @@ func (c *edgeCommand) Run(ctx context.Context) error {
 	ready.addErr("links", catalog.Ready)
 
 	if err := node.start(ctx, nodeParts{
-		listener: listener, kafka: kafka, ring: ring, catalog: catalog, ready: ready, registry: registry,
+		lobby: lobby, kafka: kafka, ring: ring, catalog: catalog, ready: ready, registry: registry,
 	}); err != nil {
 		return err
 	}
@@ -88,14 +89,14 @@ type catalog struct {
 	keys  *tracker.Keys
 }
 
-// openCatalog opens the catalogue with the snapshot of a role: roles of one
-// data directory do not share theirs, since each writes it.
-func openCatalog(data dataDir, role string, kafka pipeline.ClientOptions, adminKey string, registry prometheus.Registerer) (*catalog, error) {
+// openCatalog opens the catalogue with its snapshot, which belongs to one
+// process alone; "" for none.
+func openCatalog(snapshotDir, role string, kafka pipeline.ClientOptions, adminKey string, registry prometheus.Registerer) (*catalog, error) {
 	kafka.ID = "waymark-" + role
 	links := tracker.NewLinks(tracker.LinksOptions{Registerer: registry})
 	keys := tracker.NewKeys(adminKey)
 	follower, err := pipeline.NewCatalog(pipeline.CatalogOptions{
-		Clients: kafka, Links: links, Keys: keys, SnapshotDir: data.path("links", role), Registerer: registry,
+		Clients: kafka, Links: links, Keys: keys, SnapshotDir: snapshotDir, Registerer: registry,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open the links: %w", err)
@@ -107,6 +108,7 @@ func openCatalog(data dataDir, role string, kafka pipeline.ClientOptions, adminK
 // that empty it.
 type node struct {
 	flags    edgeFlags
+	dir      string // of the spool
 	spool    *spool.Spool
 	journal  *spool.Journal
 	edge     *tracker.Edge
@@ -169,6 +171,7 @@ func (n *node) check() (err error) {
 }
 
 func (n *node) open(dir string, registry prometheus.Registerer) (err error) {
+	n.dir = dir
 	n.spool, err = spool.Open(spool.Options{
 		Dir: dir, RingDir: n.flags.SpoolRing, RingBytes: n.flags.SpoolRingBytes, DiskBytesMax: n.flags.SpoolDiskBytes, Registerer: registry,
 	})
@@ -182,9 +185,13 @@ func (n *node) open(dir string, registry prometheus.Registerer) (err error) {
 	return nil
 }
 
+// snapshotDir is where the node keeps a copy of the links: beside its spool,
+// which no other process has open.
+func (n *node) snapshotDir() string { return filepath.Join(n.dir, "links") }
+
 // nodeParts is what a node needs of the process around it.
 type nodeParts struct {
-	listener net.Listener
+	lobby    *lobby // holds the public listener until the node serves
 	kafka    pipeline.ClientOptions
 	ring     *tracker.KeyRing
 	catalog  *catalog
@@ -192,7 +199,7 @@ type nodeParts struct {
 	registry prometheus.Registerer
 }
 
-// start brings the node up: it claims a number where the spool has none yet,
+// start brings the node up, while the lobby answers: it claims a number where the spool has none yet,
 // which needs Kafka, and waits for the links, which come from Kafka or from
 // the snapshot. Then it serves.
 func (n *node) start(ctx context.Context, p nodeParts) error {
@@ -214,8 +221,11 @@ func (n *node) start(ctx context.Context, p nodeParts) error {
 	if err := waitReady(ctx, "links", p.catalog.Ready); err != nil {
 		return err
 	}
+	if err := p.lobby.close(); err != nil {
+		return err
+	}
 	go func() {
-		if err := n.edge.Serve(p.listener); err != nil {
+		if err := n.edge.Serve(p.lobby.listener); err != nil {
 			n.failed <- err
 		}
 	}()
@@ -327,6 +337,10 @@ func (n *node) drain(limit drainTime) {
 
 // close gives everything back that open and start took.
 func (n *node) close() {
+	if n.stopShipping != nil { // again, if the node was drained
+		n.stopShipping()
+		n.shipping.Wait()
+	}
 	if n.client != nil {
 		n.client.Close()
 	}

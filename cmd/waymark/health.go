@@ -108,15 +108,19 @@ func (f *metricsFlags) serve(ctx context.Context, registry *prometheus.Registry,
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		reasons := ready.reasons()
-		w.Header().Set("Content-Type", "application/json")
-		if len(reasons) > 0 {
-			w.WriteHeader(http.StatusServiceUnavailable)
-		}
-		json.NewEncoder(w).Encode(map[string]any{"ready": len(reasons) == 0, "reasons": append([]string{}, reasons...)})
+		writeReadiness(w, ready.reasons())
 	})
 	go serveHTTP(ctx, listener, mux)
 	return nil
+}
+
+// writeReadiness answers in the form of the edge's own /readyz.
+func writeReadiness(w http.ResponseWriter, reasons []string) {
+	w.Header().Set("Content-Type", "application/json")
+	if len(reasons) > 0 {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	json.NewEncoder(w).Encode(map[string]any{"ready": len(reasons) == 0, "reasons": append([]string{}, reasons...)})
 }
 
 // serveHTTP serves until the context ends, then lets requests finish.

@@ -48,6 +48,7 @@ type installation struct {
 	ready    *readiness
 
 	public, admin net.Listener
+	lobby         *lobby
 	adminKey      string
 	ring          *tracker.KeyRing
 
@@ -163,6 +164,7 @@ func (in *installation) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	in.onStop(in.node.close)
+	in.lobby = openLobby(in.public, in.ready)
 	serving, stopServing := context.WithCancel(context.Background())
 	in.onStop(stopServing)
 	return in.metricsFlags.serve(serving, in.registry, in.ready)
@@ -219,7 +221,7 @@ func (in *installation) startCatalog(ctx context.Context) (err error) {
 	if err := ensureTopics(ctx, in.kafka()); err != nil {
 		return err
 	}
-	if in.catalog, err = openCatalog(in.data, "up", in.kafka(), in.adminKey, in.registry); err != nil {
+	if in.catalog, err = openCatalog(in.node.snapshotDir(), "up", in.kafka(), in.adminKey, in.registry); err != nil {
 		return err
 	}
 	in.ready.addErr("links", in.catalog.Ready)
@@ -261,7 +263,7 @@ func waitIngested(ctx context.Context, kafka pipeline.ClientOptions) error {
 
 func (in *installation) startEdge(ctx context.Context) error {
 	err := in.node.start(ctx, nodeParts{
-		listener: in.public, kafka: in.kafka(), ring: in.ring, catalog: in.catalog, ready: in.ready, registry: in.registry,
+		lobby: in.lobby, kafka: in.kafka(), ring: in.ring, catalog: in.catalog, ready: in.ready, registry: in.registry,
 	})
 	if err != nil {
 		return err
