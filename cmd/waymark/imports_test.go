@@ -13,7 +13,7 @@ import (
 // The folders at the top and what each may import of the others: data flows
 // one way, and the stages meet in cmd/waymark alone.
 var mayImport = map[string][]string{
-	"cmd":        {"tracker", "pipeline", "clickhouse", "deploy"},
+	"cmd":        {"tracker", "pipeline", "clickhouse", "loadtest", "deploy"},
 	"tracker":    {},
 	"pipeline":   {"tracker"},
 	"clickhouse": {"tracker"},

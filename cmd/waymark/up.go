@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -148,12 +149,9 @@ func (in *installation) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	in.onStop(func() { in.admin.Close() })
-	probe, err := listen("clickhouse-listen", in.ClickHouseListen)
-	if err != nil {
+	if err := in.probeEngineAddress(ctx); err != nil {
 		return err
 	}
-	in.ClickHouseListen = probe.Addr().String()
-	probe.Close()
 	if in.adminKey, err = in.data.adminKey(true); err != nil {
 		return err
 	}
@@ -168,6 +166,31 @@ func (in *installation) prepare(ctx context.Context) (err error) {
 	serving, stopServing := context.WithCancel(context.Background())
 	in.onStop(stopServing)
 	return in.metricsFlags.serve(serving, in.registry, in.ready)
+}
+
+// engineGoneWait is how long the engine of an installation that was killed may
+// still hold its port: the kernel kills it at once, but a process of some
+// hundred megabytes takes its time to go.
+const engineGoneWait = 3 * time.Second
+
+// probeEngineAddress sees that the engine can have its address, and which it
+// is when a free port was asked for.
+func (in *installation) probeEngineAddress(ctx context.Context) error {
+	for began := time.Now(); ; {
+		listener, err := listen("clickhouse-listen", in.ClickHouseListen)
+		if err == nil {
+			in.ClickHouseListen = listener.Addr().String()
+			return listener.Close()
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) || time.Since(began) > engineGoneWait {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 func (in *installation) startBroker(context.Context) (err error) {

@@ -1,0 +1,115 @@
+package loadtest
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// Targets are URLs to ask, drawn at random. With several hosts each connection
+// belongs to one of them, in turn.
+type Targets struct {
+	URLs     []string // http or https
+	Headers  []string // `Name: value`, in every request
+	Method   string   // GET if empty
+	Body     string
+	Insecure bool // certificates are not verified
+
+	requests [][][]byte // by endpoint, as they go over the wire
+}
+
+// prepare writes the requests and returns where to send them. The error names
+// what cannot be asked.
+func (t *Targets) prepare() ([]endpoint, error) {
+	if t.Method == "" {
+		t.Method = "GET"
+	}
+	if len(t.URLs) == 0 {
+		return nil, errors.New("name at least one URL to ask")
+	}
+	if strings.ContainsAny(t.Method, " \r\n") {
+		return nil, fmt.Errorf("%q is no method", t.Method)
+	}
+	var origins []string
+	var endpoints []endpoint
+	for _, text := range t.URLs {
+		u, err := url.Parse(text)
+		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			return nil, fmt.Errorf("%q is no URL that can be asked, such as http://127.0.0.1:8080/", text)
+		}
+		request, err := t.request(u)
+		if err != nil {
+			return nil, err
+		}
+		origin := u.Scheme + "://" + u.Host
+		i := slices.Index(origins, origin)
+		if i < 0 {
+			i = len(origins)
+			origins = append(origins, origin)
+			endpoints = append(endpoints, t.endpoint(u))
+			t.requests = append(t.requests, nil)
+		}
+		t.requests[i] = append(t.requests[i], request)
+	}
+	return endpoints, nil
+}
+
+func (t *Targets) endpoint(u *url.URL) endpoint {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	e := endpoint{address: net.JoinHostPort(u.Hostname(), port)}
+	if u.Scheme == "https" {
+		e.tls = &tls.Config{ServerName: u.Hostname(), InsecureSkipVerify: t.Insecure, NextProtos: []string{"http/1.1"}}
+	}
+	return e
+}
+
+func (t *Targets) request(u *url.URL) ([]byte, error) {
+	request := fmt.Appendf(nil, "%s %s HTTP/1.1\r\n", t.Method, u.RequestURI())
+	given := map[string]bool{}
+	for _, header := range t.Headers {
+		name, value, ok := strings.Cut(header, ":")
+		if !ok || name == "" || strings.ContainsAny(name, " \t") || strings.ContainsAny(header, "\r\n") {
+			return nil, fmt.Errorf("%q is no header, such as `Accept: text/html`", header)
+		}
+		given[strings.ToLower(name)] = true
+		request = fmt.Appendf(request, "%s: %s\r\n", name, strings.TrimSpace(value))
+	}
+	if !given["host"] {
+		request = fmt.Appendf(request, "Host: %s\r\n", u.Host)
+	}
+	if !given["user-agent"] {
+		request = append(request, "User-Agent: waymark-loadtest\r\n"...)
+	}
+	if t.Body != "" {
+		request = fmt.Appendf(request, "Content-Length: %d\r\n", len(t.Body))
+	}
+	return append(append(request, "\r\n"...), t.Body...), nil
+}
+
+// targetSource asks the URLs of a list.
+type targetSource struct {
+	Targets
+	random *rand.Rand
+}
+
+func (s *targetSource) kinds() []string { return []string{"request"} }
+
+func (s *targetSource) next(dst []byte, x *exchange) []byte {
+	requests := s.requests[x.target]
+	x.toHead = s.Method == "HEAD"
+	return append(dst, requests[s.random.IntN(len(requests))]...)
+}
+
+// answered takes every answer below 400 for a good one.
+func (s *targetSource) answered(_ *exchange, r *response) (bool, error) { return r.status < 400, nil }
+
+func (s *targetSource) cut(*exchange) error { return nil }
+func (s *targetSource) flush() error        { return nil }
