@@ -18,16 +18,18 @@ import (
 var version = "dev"
 
 type commands struct {
-	Up      upCommand      `cmd:"" help:"Everything in one command on the embedded default: broker, engine, edge, ingest, admin."`
-	Edge    edgeCommand    `cmd:"" help:"A redirect node."`
-	Ingest  ingestCommand  `cmd:"" help:"Move events from Kafka to ClickHouse."`
-	Admin   adminCommand   `cmd:"" help:"API for links, programmes, keys and reports."`
-	Engine  engineCommand  `cmd:"" help:"The embedded ClickHouse, on its HTTP interface."`
-	Migrate migrateCommand `cmd:"" help:"Bring a ClickHouse to the current schema."`
-	Links   linksCommand   `cmd:"" help:"Create, import and export links."`
-	Keys    keysCommand    `cmd:"" help:"Create, list and revoke API keys."`
-	Demo    demoCommand    `cmd:"" help:"Drive a simulated programme through the real HTTP endpoints and check every count."`
-	Version versionCommand `cmd:"" help:"Print the version."`
+	Up       upCommand       `cmd:"" help:"Everything in one command on the embedded default: broker, engine, edge, ingest, admin."`
+	Edge     edgeCommand     `cmd:"" help:"A redirect node."`
+	Ingest   ingestCommand   `cmd:"" help:"Move events from Kafka to ClickHouse."`
+	Admin    adminCommand    `cmd:"" help:"API for links, programmes, keys and reports."`
+	Engine   engineCommand   `cmd:"" help:"The embedded ClickHouse, on its HTTP interface."`
+	Migrate  migrateCommand  `cmd:"" help:"Bring a ClickHouse to the current schema."`
+	Links    linksCommand    `cmd:"" help:"Create, import and export links."`
+	Keys     keysCommand     `cmd:"" help:"Create, list and revoke API keys."`
+	Demo     demoCommand     `cmd:"" help:"Drive a simulated programme through the real HTTP endpoints and check every count."`
+	Loadtest loadtestCommand `cmd:"" help:"Open-loop load with a ledger, and its comparison with ClickHouse."`
+	Audit    auditCommand    `cmd:"" help:"Prove that Kafka, events and every materialised view agree, and repair what does not."`
+	Version  versionCommand  `cmd:"" help:"Print the version."`
 }
 
 func main() {

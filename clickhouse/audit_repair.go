@@ -1,0 +1,191 @@
+package clickhouse
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
+	"waymark/tracker"
+)
+
+// Repairs build a partition anew in a table of its own, which then takes the
+// place of the damaged one in a single step (REPLACE PARTITION; a table without
+// months is one partition). Until then readers see the old one, a repair that
+// dies changes nothing, and no other partition or table is touched. EXCHANGE
+// TABLES was rejected: it takes the months with it that were right, and the
+// deduplication window, and needs rights on the whole database.
+//
+// What ingest inserts between the building and the step would be lost or stand
+// there twice. So a Stillness must say that nothing was; else it is built again.
+
+// errRestless is a repair that ingest came between every time.
+var errRestless = errors.New("events keep arriving; stop ingest, or what sends events, and audit again")
+
+// RebuildView makes the part of a view target that a result names anew from
+// events: whole months, or all of it where it has no months. It returns the
+// partitions that it replaced.
+func (db *DB) RebuildView(ctx context.Context, name string, of tracker.AuditRange, still Stillness) ([]string, error) {
+	t, err := db.viewTarget(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if t.time == "" {
+		parts, err := db.slices(ctx, t, time.Time{})
+		if err != nil {
+			return nil, err
+		}
+		return []string{"all"}, db.rebuildView(ctx, t, "all", parts, still)
+	}
+	from, errFrom := time.Parse(time.RFC3339, of.From)
+	to, errTo := time.Parse(time.RFC3339, of.To)
+	if err := errors.Join(errFrom, errTo); err != nil {
+		return nil, fmt.Errorf("rebuild %s: read the range %s: %w", name, of, err)
+	}
+	var replaced []string
+	for month := monthOf(from); month.Before(to); month = month.AddDate(0, 1, 0) {
+		var days []slice
+		for day := month; day.Before(month.AddDate(0, 1, 0)); day = day.AddDate(0, 0, 1) {
+			days = append(days, slice{from: day, to: day.AddDate(0, 0, 1)})
+		}
+		partition := month.Format("200601")
+		if err := db.rebuildView(ctx, t, partition, days, still); err != nil {
+			return replaced, err
+		}
+		replaced = append(replaced, partition)
+	}
+	return replaced, nil
+}
+
+func monthOf(t time.Time) time.Time {
+	t = t.UTC()
+	return time.Date(t.Year(), t.Month(), 1, 0, 0, 0, 0, time.UTC)
+}
+
+func (db *DB) rebuildView(ctx context.Context, t *viewTarget, partition string, parts []slice, still Stillness) error {
+	columns := strings.Join(t.columns, ", ")
+	var fill []string
+	for _, s := range parts {
+		fill = append(fill, "SELECT "+columns+" FROM ("+t.query+")"+t.ofShare(s)+t.settings(s))
+	}
+	return db.replacePartition(ctx, t.name, columns, partition, fill, still)
+}
+
+// replacePartition puts the rows of some queries in the place of a partition.
+func (db *DB) replacePartition(ctx context.Context, table, columns, partition string, queries []string, still Stillness) error {
+	for range stillAttempts {
+		moved, err := still.Watch(ctx)
+		if err != nil {
+			return fmt.Errorf("rebuild partition %s of %s: %w", partition, table, err)
+		}
+		replaced, err := db.tryReplace(ctx, table, columns, partition, queries, moved)
+		if err != nil {
+			return fmt.Errorf("rebuild partition %s of %s: %w", partition, table, err)
+		}
+		if replaced {
+			return nil
+		}
+	}
+	return fmt.Errorf("rebuild partition %s of %s: %w", partition, table, errRestless)
+}
+
+// tryReplace reports whether nothing was inserted while it worked.
+func (db *DB) tryReplace(ctx context.Context, table, columns, partition string, queries []string, moved func(context.Context) (bool, error)) (undisturbed bool, err error) {
+	// A name of its own: of two repairs at once, one must not empty what the
+	// other is about to put in place.
+	scratch := "waymark.audit_" + table + "_" + strings.ToLower(rand.Text()[:8])
+	if err := db.conn.Exec(ctx, "CREATE TABLE "+scratch+" AS waymark."+table); err != nil {
+		return false, fmt.Errorf("create a table to build it in: %w", err)
+	}
+	defer func() {
+		// Also when the repair was interrupted.
+		dropping, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		defer cancel()
+		if dropErr := db.conn.Exec(dropping, "DROP TABLE IF EXISTS "+scratch+" SYNC"); dropErr != nil && err == nil {
+			err = fmt.Errorf("drop table %s, which is not needed any more: %w", scratch, dropErr)
+		}
+	}()
+	for _, query := range queries {
+		if err := db.conn.Exec(repairContext(ctx), "INSERT INTO "+scratch+" ("+columns+") "+query); err != nil {
+			return false, fmt.Errorf("build it from events: %w", err)
+		}
+	}
+	if disturbed, err := moved(ctx); err != nil || disturbed {
+		return false, err
+	}
+	if err := db.conn.Exec(ctx, "ALTER TABLE waymark."+table+" REPLACE PARTITION ID '"+partition+"' FROM "+scratch); err != nil {
+		return false, fmt.Errorf("put it in place: %w", err)
+	}
+	disturbed, err := moved(ctx)
+	return !disturbed, err
+}
+
+// RemoveRows takes rows out of events that stand there too often. The view
+// targets stay as they are: what they counted twice, the audit of the views
+// finds.
+func (db *DB) RemoveRows(ctx context.Context, surplus []tracker.SurplusRows, still Stillness) error {
+	doubled, gone := []string{"0"}, []string{"0"} // never true
+	for _, s := range surplus {
+		condition := fmt.Sprintf("(source = %d AND partition = %d AND offset >= %d AND offset < %d)", s.Source, s.Partition, s.From, s.To)
+		if s.Keep {
+			doubled = append(doubled, condition)
+		} else {
+			gone = append(gone, condition)
+		}
+	}
+	isDoubled, isGone := "("+strings.Join(doubled, " OR ")+")", "("+strings.Join(gone, " OR ")+")"
+	var months []uint32
+	err := db.scan(repairContext(ctx), "SELECT DISTINCT toYYYYMM(time) FROM waymark.events WHERE "+isDoubled+" OR "+isGone, nil, func(rows driver.Rows) error {
+		var month uint32
+		err := rows.Scan(&month)
+		months = append(months, month)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("look up the months of repeated rows: %w", err)
+	}
+	names, err := db.storedColumns(ctx, "events")
+	if err != nil {
+		return err
+	}
+	columns := strings.Join(names, ", ")
+	for _, month := range months {
+		ofMonth := fmt.Sprintf("SELECT %s FROM waymark.events WHERE toYYYYMM(time) = %d AND NOT %s AND ", columns, month, isGone)
+		if err := db.replacePartition(ctx, "events", columns, fmt.Sprint(month), []string{
+			ofMonth + "NOT " + isDoubled,
+			ofMonth + isDoubled + " LIMIT 1 BY source, partition, offset SETTINGS " + auditSettings,
+		}, still); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// storedColumns are the columns of a table as it is in this database, which
+// may have more of them than this program writes.
+func (db *DB) storedColumns(ctx context.Context, table string) ([]string, error) {
+	var names []string
+	err := db.scan(ctx, "SELECT name FROM system.columns WHERE database = 'waymark' AND table = {table:String} AND default_kind IN ('', 'DEFAULT') ORDER BY position",
+		[]any{clickhouse.Named("table", table)}, func(rows driver.Rows) error {
+			var name string
+			err := rows.Scan(&name)
+			names = append(names, "`"+name+"`")
+			return err
+		})
+	if err != nil {
+		return nil, fmt.Errorf("ask ClickHouse for the columns of %s: %w", table, err)
+	}
+	return names, nil
+}
+
+// repairContext allows for queries that list a thousand ranges.
+func repairContext(ctx context.Context) context.Context {
+	return clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{
+		"insert_deduplicate": 0, "max_query_size": 4 << 20, "max_partitions_per_insert_block": 0,
+	}))
+}
