@@ -110,19 +110,24 @@ func (c *Catalog) newClient(extra ...kgo.Opt) (*kgo.Client, error) {
 	return NewClient(c.options.Clients, extra...)
 }
 
-// snapshotInterval is how often changes are saved.
+// snapshotInterval is how often changes are saved. The first snapshot comes as
+// soon as there is something to save, so that a node that is killed young can
+// start without Kafka, too.
 const snapshotInterval = time.Minute
 
-// Run follows the topics until ctx ends, and saves a snapshot every minute and
-// at the end. The Catalog can't be used afterwards.
+// Run follows the topics until ctx ends, and saves a snapshot at first, every
+// minute and at the end. The Catalog can't be used afterwards.
 func (c *Catalog) Run(ctx context.Context) error {
 	defer c.close()
 	var following sync.WaitGroup
 	for _, f := range c.followers() {
 		following.Go(func() { f.run(ctx) })
 	}
-	interval := snapshotInterval
+	interval := time.Second
 	for sleep(ctx, interval) {
+		if c.Ready() != nil {
+			continue
+		}
 		begun := time.Now()
 		if err := c.save(); err != nil {
 			c.log.Error("can't save the catalogue; a start without Kafka would find an older one", "error", err)

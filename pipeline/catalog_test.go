@@ -409,3 +409,14 @@ func TestCatalogSurvivesDamagedSnapshot(t *testing.T) {
 		again.stop()
 	}
 }
+
+// A node has a snapshot before its first minute is over, in which it may be
+// killed.
+func TestCatalogSavesSoon(t *testing.T) {
+	dir := t.TempDir()
+	readyNode(t, startTestBroker(t, BrokerOptions{}).Addr(), dir)
+	waitFor(t, "there is a snapshot", func() bool {
+		_, err := os.Stat(filepath.Join(dir, catalogSnapshotFile))
+		return err == nil
+	})
+}

@@ -10,32 +10,10 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"waymark/pipeline/realkafka"
 	"waymark/tracker"
 )
-
-// committedRecords reads the first partition of a topic from its start, as
-// compaction has left it.
-func committedRecords(t *testing.T, addr, topic string) []*kgo.Record {
-	t.Helper()
-	reader := &tail{client: testClient(t, addr), topic: topic}
-	if err := reader.restart(testContext(t)); err != nil {
-		t.Fatal(err)
-	}
-	var all []*kgo.Record
-	for {
-		records, end, err := reader.poll(testContext(t), 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, records...)
-		if reader.next >= end {
-			return all
-		}
-	}
-}
 
 // Kafka removes what later records of a code replace. A node that reads the
 // rest knows the same links as one that has read everything, those included
@@ -125,18 +103,6 @@ func waitCompacted(t *testing.T, addr string, writer *testNode) {
 		}
 		return true
 	})
-}
-
-// A topic that is deleted and made anew is read anew.
-func testRealTopicRecreated(t *testing.T, addr string) {
-	n := readyNode(t, addr, "")
-	n.createLink(t, "old", "old")
-	renewTopics(t, addr)
-	waitFor(t, "the node sees that the topic is empty", func() bool { return n.links.Len() == 0 && n.Ready() == nil })
-	created := n.createLink(t, "new", "new")
-	if got := sameContents(t, n, readyNode(t, addr, "")); len(got) != 1 || got["/new"] != fmt.Sprintf("new #%d", created.Number) {
-		t.Errorf("served are %v", got)
-	}
 }
 
 // Two admins create the same codes while Kafka is killed again and again:

@@ -18,7 +18,7 @@ import (
 func TestRealKafka(t *testing.T) {
 	s := realkafka.Secure(t)
 	// The cleaner looks for work every 15 seconds by default.
-	s.Properties = append(s.Properties, "log.cleaner.backoff.ms=200")
+	s.Properties = append(append(s.Properties, idleProperties...), "log.cleaner.backoff.ms=200", "producer.id.expiration.check.interval.ms=200")
 	k := realkafka.New(t, s.Options)
 	addr := k.Address()
 	onTopics := func(test func(t *testing.T, addr string)) func(*testing.T) {
@@ -37,7 +37,9 @@ func TestRealKafka(t *testing.T) {
 	t.Run("LoserNeverWrites", onTopics(testTransactionalLoserNeverWrites))
 	t.Run("DeadWriterIsUndone", onTopics(testTransactionOfDeadWriterIsUndone))
 	t.Run("Compaction", onTopics(testRealCompaction))
-	t.Run("TopicRecreated", onTopics(testRealTopicRecreated))
+	t.Run("TopicRecreated", onTopics(testWriterAfterTopicRecreated))
+	t.Run("IdleWriter", onTopics(testRealIdleWriter))
+	t.Run("IdleShipper", onTopics(testRealIdleShipper))
 	t.Run("Security", onTopics(func(t *testing.T, _ string) { testRealSecurity(t, k, s) }))
 	t.Run("LinksWhileKilled", onTopics(func(t *testing.T, _ string) { testRealLinksWhileKilled(t, k) }))
 	t.Run("ShipperWhileKilled", onTopics(func(t *testing.T, _ string) { testRealShipperWhileKilled(t, k) }))

@@ -102,19 +102,8 @@ func testTransactionalLoserNeverWrites(t *testing.T, addr string) {
 	}
 	all.Wait()
 	seen := map[string]int{}
-	tail := &tail{client: testClient(t, addr), topic: TopicLinks}
-	if err := tail.restart(testContext(t)); err != nil {
-		t.Fatal(err)
-	}
-	for end := int64(1); tail.next < end; {
-		records, stable, err := tail.poll(testContext(t), 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, r := range records {
-			seen[string(r.Key)]++
-		}
-		end = stable
+	for _, r := range committedRecords(t, addr, TopicLinks) {
+		seen[string(r.Key)]++
 	}
 	for i := range 8 {
 		if key := fmt.Sprintf("/code-%d", i); seen[key] != 1 {

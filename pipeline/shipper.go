@@ -107,14 +107,21 @@ func (s *Shipper) ship(ctx context.Context, done func() bool) {
 		if err == nil || ctx.Err() != nil || errors.Is(err, spool.ErrClosed) {
 			return
 		}
-		s.failure.Store(&err)
-		s.metrics.failures.Inc()
-		s.opts.Logger.Warn("shipping failed; the events are kept and sent again", "topic", s.topic, "error", err)
+		s.report(err)
 		if failures++; session.shipped {
 			failures = 1
 		}
 		bytesMax = bytesAfter(err, bytesMax)
 		sleep(ctx, retryBackoff(failures))
+	}
+}
+
+// report notes a failure. Until something was shipped again the same one is
+// logged once: Kafka may be away for days, and is tried every two seconds.
+func (s *Shipper) report(err error) {
+	s.metrics.failures.Inc()
+	if before := s.failure.Swap(&err); before == nil || (*before).Error() != err.Error() {
+		s.opts.Logger.Warn("shipping failed; the events are kept and sent again", "topic", s.topic, "error", err)
 	}
 }
 
