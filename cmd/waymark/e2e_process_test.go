@@ -252,6 +252,7 @@ const ringBytes = "--spool-ring-bytes=8388608"
 
 // server is a running `waymark up` and the ways into it.
 type server struct {
+	t *testing.T
 	*process
 	home
 	public, admin, clickhouse, kafka string // addresses
@@ -267,7 +268,7 @@ func (h home) up(t *testing.T, args ...string) *server {
 		"--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--clickhouse-listen=127.0.0.1:0", "--kafka-listen=127.0.0.1:0"}, args...)...)
 	found := p.match(readyBlock)
 	return &server{
-		process: p, home: h, public: found[1], admin: found[2], clickhouse: found[3], kafka: found[4],
+		t: t, process: p, home: h, public: found[1], admin: found[2], clickhouse: found[3], kafka: found[4],
 		key: h.secret(t, "admin.key"), password: h.secret(t, "clickhouse.password"),
 	}
 }

@@ -38,7 +38,7 @@ func TestRestart(t *testing.T) {
 	before := s.snapshot()
 	l := startLoad(t, secret, paths, s.public)
 	for range 2 {
-		l.await(1500)
+		l.await(800)
 		engine := s.engine()
 		s.kill()
 		eventually(t, "the engine to die with its parent", func() error {
@@ -72,8 +72,8 @@ func TestEngineDies(t *testing.T) {
 	s := newHome(t).up(t)
 	paths, secret := prepare(s)
 	l := startLoad(t, secret, paths, s.public)
-	for range 3 {
-		l.await(800)
+	for range 2 {
+		l.await(500)
 		dead := s.engine()
 		if err := syscall.Kill(dead, syscall.SIGKILL); err != nil {
 			t.Fatal(err)
