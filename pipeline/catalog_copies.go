@@ -23,6 +23,8 @@ type linksCopy struct {
 	mu          sync.Mutex     // held while a record is applied
 	fresh       *tracker.Links // between renew and swap
 	conditional bool           // the topic has conditional records
+	awaited     int64          // offset that expect was given
+	arrived     bool           // whether it was applied since
 
 	numbers    sync.Mutex
 	lastNumber tracker.LinkNumber // the last that this process gave out
@@ -35,6 +37,7 @@ func (c *linksCopy) apply(r *kgo.Record) error {
 	if c.fresh != nil {
 		links = c.fresh
 	}
+	c.arrived = c.arrived || r.Offset == c.awaited
 	condition, conditional := writeConditionOf(r)
 	if conditional {
 		c.conditional = true
@@ -55,6 +58,21 @@ func (c *linksCopy) apply(r *kgo.Record) error {
 		c.verdicts.settle(condition, err == nil)
 	}
 	return err
+}
+
+// expect says which record this process waits for, before it can have come.
+func (c *linksCopy) expect(offset int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.awaited, c.arrived = offset, false
+}
+
+// hasArrived reports whether the expected record was applied. One that was
+// undone with its transaction never is.
+func (c *linksCopy) hasArrived() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.arrived
 }
 
 func (c *linksCopy) renew() error {

@@ -131,8 +131,8 @@ func testRealLinksWhileKilled(t *testing.T, k *realkafka.Kafka) {
 			}
 		})
 	}
-	for range 3 {
-		for range codes / 3 {
+	for range 2 {
+		for range codes / 2 {
 			<-created
 		}
 		k.Kill()

@@ -71,7 +71,7 @@ func (c *Catalog) linkWriter(ctx context.Context) (linkWriter, error) {
 	if embedded {
 		c.writing.writer = &conditionalWriter{producer: c.producer, verdicts: c.links.verdicts}
 	} else {
-		c.writing.writer = &transactionalWriter{newClient: c.newClient, follower: c.followLinks, links: c.options.Links, log: c.log}
+		c.writing.writer = &transactionalWriter{newClient: c.newClient, follower: c.followLinks, copy: c.links, log: c.log}
 	}
 	return c.writing.writer, nil
 }

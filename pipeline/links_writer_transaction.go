@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -37,12 +36,13 @@ const transactionTimeout = 15 * time.Second
 // As long as nobody else takes the id, nobody else writes, so the next
 // decision needs no new reading.
 //
-// Where Kafka does not say whether a commit counts, the copy does once the id
-// is taken anew, which ends whatever was under way.
+// Whether a commit counts, the copy says and not the answer: it has the records
+// or will never have them. Answers get lost, and say what is not so
+// (see awaitTopic).
 type transactionalWriter struct {
 	newClient func(...kgo.Opt) (*kgo.Client, error)
 	follower  *follower
-	links     *tracker.Links // the follower's copy
+	copy      *linksCopy // the follower's
 	log       *slog.Logger
 
 	mu     sync.Mutex
@@ -67,19 +67,19 @@ func (w *transactionalWriter) release() {
 func (w *transactionalWriter) write(ctx context.Context, decide func() []*linkChange) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	var unsure []*linkChange // committed, and not known to count or not
+	var changes []*linkChange
+	w.copy.expect(-1)
 	for {
 		err := w.prepare(ctx)
-		if err == nil && w.hold(unsure) {
-			won(unsure)
-			return nil
+		// What the last attempt could not tell is certain by now.
+		if err == nil && !w.copy.hasArrived() {
+			changes = decide()
+			err = w.commit(ctx, changes)
 		}
 		if err == nil {
-			unsure = decide()
-			err = w.commit(ctx, unsure)
-		}
-		if err == nil {
-			won(unsure)
+			for _, change := range changes {
+				change.won = true
+			}
 			return nil
 		}
 		w.release()
@@ -91,12 +91,6 @@ func (w *transactionalWriter) write(ctx context.Context, decide func() []*linkCh
 		if !sleep(ctx, 50*time.Millisecond+rand.N(450*time.Millisecond)) {
 			return fmt.Errorf("write links while others do: %w: %w", ctx.Err(), err)
 		}
-	}
-}
-
-func won(changes []*linkChange) {
-	for _, change := range changes {
-		change.won = true
 	}
 }
 
@@ -114,23 +108,6 @@ func (w *transactionalWriter) prepare(ctx context.Context) error {
 	return w.follower.await(ctx, w.behind)
 }
 
-// hold reports whether the copy has changes exactly as they were to be
-// written. A transaction counts as a whole, so the first one tells.
-func (w *transactionalWriter) hold(changes []*linkChange) bool {
-	if len(changes) == 0 {
-		return false
-	}
-	found := w.links.ByNumber(changes[0].link.Number)
-	if found == nil {
-		return false
-	}
-	value, err := found.Link.MarshalVT()
-	if err != nil {
-		panic("BUG: encode a link: " + err.Error())
-	}
-	return bytes.Equal(value, changes[0].record().Value)
-}
-
 // commit writes the changes in one transaction and waits for the copy to have
 // them. After an error the transactional id must be taken anew.
 func (w *transactionalWriter) commit(ctx context.Context, changes []*linkChange) error {
@@ -144,12 +121,42 @@ func (w *transactionalWriter) commit(ctx context.Context, changes []*linkChange)
 	if err := w.client.ProduceSync(ctx, records...).FirstErr(); err != nil {
 		return fmt.Errorf("write to %s: %w", TopicLinks, err)
 	}
+	if err := w.awaitTopic(ctx); err != nil {
+		return err
+	}
+	last := records[len(records)-1].Offset
+	w.copy.expect(last) // a transaction counts as a whole
 	if err := w.client.EndTransaction(ctx, kgo.TryCommit); err != nil {
 		return fmt.Errorf("commit a transaction on %s: %w", TopicLinks, err)
 	}
-	w.behind = records[len(records)-1].Offset + 1
-	return w.follower.await(ctx, w.behind)
+	w.behind = last + 1
+	if err := w.follower.await(ctx, w.behind); err != nil {
+		return err
+	}
+	if !w.copy.hasArrived() {
+		return errUndone
+	}
+	return nil
 }
+
+// awaitTopic waits until the client has put away what it learned about the
+// topic with its first record, some microseconds after that was acknowledged.
+// In between, EndTransaction of franz-go 1.22.2 takes the transaction for an
+// empty one and aborts it, without an error, where Kafka has transactions of
+// the second version (KIP-890).
+func (w *transactionalWriter) awaitTopic(ctx context.Context) error {
+	for {
+		leader, _, err := w.client.PartitionLeader(TopicLinks, 0)
+		if leader >= 0 || err != nil {
+			return nil // EndTransaction knows the error, too
+		}
+		if !sleep(ctx, time.Millisecond) {
+			return fmt.Errorf("wait for the leader of %s: %w", TopicLinks, ctx.Err())
+		}
+	}
+}
+
+var errUndone = errors.New("commit a transaction on " + TopicLinks + ": Kafka undid it")
 
 // records are the changes as they are written, and before a link that takes
 // the code of a deleted one the latter's record under a key of its own.
@@ -157,7 +164,7 @@ func (w *transactionalWriter) records(changes []*linkChange) []*kgo.Record {
 	records := make([]*kgo.Record, 0, len(changes))
 	for _, change := range changes {
 		if change.base == newLinkBase {
-			if retired := w.links.Retired(change.link.Domain, change.link.Code); retired != nil {
+			if retired := w.copy.links.Retired(change.link.Domain, change.link.Code); retired != nil {
 				records = append(records, retiredRecord(retired))
 			}
 		}
@@ -202,11 +209,11 @@ func (w *transactionalWriter) take(ctx context.Context) error {
 	return nil
 }
 
-// fenced reports whether another writer took the transactional id, so that
-// nothing of this one's transaction counts. Kafka says so in several ways,
-// depending on which broker noticed.
+// fenced reports whether another writer took the transactional id in between.
+// Kafka says so in several ways, depending on which broker noticed.
 func fenced(err error) bool {
 	for _, sign := range []error{
+		errUndone,
 		kerr.ProducerFenced,           // the coordinator, of an older epoch
 		kerr.InvalidProducerEpoch,     // a partition's leader, of an older epoch
 		kerr.InvalidProducerIDMapping, // the id belongs to another producer now
@@ -214,8 +221,7 @@ func fenced(err error) bool {
 		kerr.TransactionAbortable,     // the same since KIP-890
 		kerr.ConcurrentTransactions,   // the other one's transaction is ending
 		// The coordinator of Kafka 4 stumbles (IllegalStateException) over a
-		// commit while it ends the same transaction for another writer. As
-		// nothing is certain after it, write looks for the changes in the copy.
+		// commit while it ends the same transaction for another writer.
 		kerr.UnknownServerError,
 	} {
 		if errors.Is(err, sign) {
