@@ -22,7 +22,7 @@ import (
 // deduplication window, and needs rights on the whole database.
 //
 // What ingest inserts between the building and the step would be lost or stand
-// there twice. So a Stillness must say that nothing was; else it is built again.
+// there twice. So each is watched; where something came, it is built again.
 
 // errRestless is a repair that ingest came between every time.
 var errRestless = errors.New("events keep arriving; stop ingest, or what sends events, and audit again")
@@ -73,13 +73,17 @@ func (db *DB) rebuildView(ctx context.Context, t *viewTarget, partition string, 
 	for _, s := range parts {
 		fill = append(fill, "SELECT "+columns+" FROM ("+t.query+")"+t.ofShare(s)+t.settings(s))
 	}
-	return db.replacePartition(ctx, t.name, columns, partition, fill, still)
+	return db.replacePartition(ctx, t.name, columns, partition, fill, func(ctx context.Context) (func(context.Context) (bool, error), error) {
+		return db.watch(ctx, t, parts, still)
+	})
 }
 
 // replacePartition puts the rows of some queries in the place of a partition.
-func (db *DB) replacePartition(ctx context.Context, table, columns, partition string, queries []string, still Stillness) error {
+func (db *DB) replacePartition(ctx context.Context, table, columns, partition string, queries []string,
+	watch func(context.Context) (moved func(context.Context) (bool, error), err error),
+) error {
 	for range stillAttempts {
-		moved, err := still.Watch(ctx)
+		moved, err := watch(ctx)
 		if err != nil {
 			return fmt.Errorf("rebuild partition %s of %s: %w", partition, table, err)
 		}
@@ -159,7 +163,7 @@ func (db *DB) RemoveRows(ctx context.Context, surplus []tracker.SurplusRows, sti
 		if err := db.replacePartition(ctx, "events", columns, fmt.Sprint(month), []string{
 			ofMonth + "NOT " + isDoubled,
 			ofMonth + isDoubled + " LIMIT 1 BY source, partition, offset SETTINGS " + auditSettings,
-		}, still); err != nil {
+		}, still.Watch); err != nil {
 			return err
 		}
 	}

@@ -189,7 +189,10 @@ func (t *viewTarget) settings(s slice) string {
 func literal(t time.Time) string { return "toDateTime64('" + utc(t) + "', 3, 'UTC')" }
 
 func (t *viewTarget) rangeOf(s slice) tracker.AuditRange {
-	if t.time != "" {
+	switch {
+	case t.time != "" && s.to.IsZero():
+		return tracker.AuditRange{Unit: "time"}
+	case t.time != "":
 		return tracker.AuditRange{Unit: "time", From: s.from.Format(time.RFC3339), To: s.to.Format(time.RFC3339)}
 	}
 	return tracker.AuditRange{Unit: "key"}
@@ -233,10 +236,13 @@ ORDER BY day`, literal(first), t.time, t.name, t.time, literal(first)), nil, fun
 	return days, nil
 }
 
-// A Stillness watches for inserts into ClickHouse. Watch waits until none is
-// under way; the function that it returns tells later whether any began since.
-// An error of Watch means that inserts go on, or that one was never finished.
+// A Stillness knows what ingest inserts into ClickHouse. Its errors say that
+// an insert does not come to an end, and what to do.
 type Stillness interface {
+	// Settle returns when the inserts that were under way are over.
+	Settle(ctx context.Context) error
+	// Watch waits until no insert is under way; the function that it returns
+	// tells later whether any began since.
 	Watch(ctx context.Context) (moved func(context.Context) (bool, error), err error)
 }
 
@@ -246,8 +252,9 @@ const stillAttempts = 3
 
 // AuditView compares a view target with a recount from events: the days since
 // a time, the zero time for all. A target without months has no time to go by
-// and is compared whole, from the actions alone. Days that are as they should
-// be are one result. A day that ingest writes to is compared by the hour.
+// and is compared whole, from the actions alone. The first result sums up; one
+// follows for each day that is not as it should be, or for each hour of a day
+// that ingest writes to.
 func (db *DB) AuditView(ctx context.Context, name string, since time.Time, still Stillness) ([]tracker.AuditResult, error) {
 	t, err := db.viewTarget(ctx, name)
 	if err != nil {
@@ -257,31 +264,32 @@ func (db *DB) AuditView(ctx context.Context, name string, since time.Time, still
 	if err != nil {
 		return nil, err
 	}
-	sum := tracker.AuditResult{What: name, Range: tracker.AuditRange{Unit: "key"}, Verdict: tracker.AuditOK}
-	if t.time != "" {
-		sum.Range.Unit = "time"
-		if len(all) > 0 {
-			sum.Range = t.rangeOf(slice{from: all[0].from, to: all[len(all)-1].to})
-		}
+	sum := tracker.AuditResult{What: name, Range: t.rangeOf(slice{}), Verdict: tracker.AuditOK}
+	if len(all) > 0 {
+		sum.Range = t.rangeOf(slice{from: all[0].from, to: all[len(all)-1].to})
 	}
-	var differences []tracker.AuditResult
+	var lines []tracker.AuditResult
 	for _, s := range all {
 		results, err := db.auditSlice(ctx, t, s, still)
 		if err != nil {
 			return nil, fmt.Errorf("compare %s with events: %w", name, err)
 		}
 		for _, r := range results {
+			sum.Expected, sum.Found = sum.Expected+r.Expected, sum.Found+r.Found
 			if r.Verdict == tracker.AuditOK {
-				sum.Expected, sum.Found = sum.Expected+r.Expected, sum.Found+r.Found
 				continue
 			}
-			differences = append(differences, r)
+			lines = append(lines, r)
+			if !sum.Verdict.Bad() {
+				sum.Verdict = r.Verdict
+			}
 		}
 	}
-	if len(differences) > 0 {
-		sum.Detail = "all but what follows"
+	if t.time == "" && len(lines) > 0 { // shares of the keys mean nothing to a reader
+		sum.Detail, sum.Repair = lines[0].Detail, lines[0].Repair
+		return []tracker.AuditResult{sum}, nil
 	}
-	return append([]tracker.AuditResult{sum}, differences...), nil
+	return append([]tracker.AuditResult{sum}, lines...), nil
 }
 
 func (db *DB) viewTarget(ctx context.Context, name string) (*viewTarget, error) {
@@ -306,17 +314,14 @@ func (db *DB) auditSlice(ctx context.Context, t *viewTarget, s slice, still Stil
 	var restless error // why there is no moment to compare in
 	for attempt := 0; attempt < stillAttempts && restless == nil; attempt++ {
 		var moved func(context.Context) (bool, error)
-		if moved, restless = still.Watch(ctx); restless != nil {
+		if moved, restless = db.watch(ctx, t, []slice{s}, still); restless != nil {
 			break
 		}
 		if result, err = db.compare(ctx, t, s); err != nil || result.Verdict == tracker.AuditOK {
 			return []tracker.AuditResult{result}, err
 		}
-		disturbed, err := moved(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if !disturbed {
+		var disturbed bool
+		if disturbed, restless = moved(ctx); restless == nil && !disturbed {
 			result.Detail, err = db.examples(ctx, t, s)
 			return []tracker.AuditResult{result}, err
 		}
@@ -365,15 +370,59 @@ func unproven(result tracker.AuditResult, restless error) tracker.AuditResult {
 	return result
 }
 
-// compare sets both forms of a slice side by side, by number and checksum.
+// watch is a Stillness for slices of one view: it tells whether anything came
+// to events that changes what they should be. What comes elsewhere does not
+// matter, so a day that is over can be compared and rebuilt while ingest runs.
+//
+// A block may be in events and not yet in the target, or the other way round.
+// Of one that was in events at first, the insert is over after the first
+// Settle; of one that was in the target only, after the second, and then it
+// shows in events. So if events says the same before and after, no block was
+// anywhere in between.
+func (db *DB) watch(ctx context.Context, t *viewTarget, parts []slice, still Stillness) (moved func(context.Context) (bool, error), err error) {
+	before, err := db.recounts(ctx, t, parts)
+	if err != nil {
+		return nil, err
+	}
+	if err := still.Settle(ctx); err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) (bool, error) {
+		if err := still.Settle(ctx); err != nil {
+			return false, err
+		}
+		after, err := db.recounts(ctx, t, parts)
+		return !slices.Equal(before, after), err
+	}, nil
+}
+
+// checksum is a number of rows and the sum of their hashes.
+type checksum struct{ rows, sum uint64 }
+
+func checksumOf(form string) string {
+	return "(SELECT (count(), sum(cityHash64(tuple(*)))) FROM (" + form + "))"
+}
+
+// recounts are the checksums of what slices should be.
+func (db *DB) recounts(ctx context.Context, t *viewTarget, parts []slice) ([]checksum, error) {
+	all := make([]checksum, len(parts))
+	for i, s := range parts {
+		err := db.conn.QueryRow(ctx, "SELECT want.1, want.2 FROM (SELECT "+checksumOf(t.recounted(s))+" AS want)"+t.settings(s)).Scan(&all[i].rows, &all[i].sum)
+		if err != nil {
+			return nil, fmt.Errorf("recount %s from events: %w", t.name, err)
+		}
+	}
+	return all, nil
+}
+
+// compare sets both forms of a slice side by side.
 func (db *DB) compare(ctx context.Context, t *viewTarget, s slice) (tracker.AuditResult, error) {
 	result := tracker.AuditResult{What: t.name, Range: t.rangeOf(s), Verdict: tracker.AuditOK}
-	var wantRows, wantSum, gotRows, gotSum uint64
-	sum := func(form string) string { return "(SELECT (count(), sum(cityHash64(tuple(*)))) FROM (" + form + "))" }
-	err := db.conn.QueryRow(ctx, "SELECT want.1, want.2, got.1, got.2 FROM (SELECT "+sum(t.recounted(s))+" AS want, "+sum(t.stored(s))+" AS got)"+t.settings(s)).
-		Scan(&wantRows, &wantSum, &gotRows, &gotSum)
-	result.Expected, result.Found = int64(wantRows), int64(gotRows)
-	if wantRows != gotRows || wantSum != gotSum {
+	var want, got checksum
+	err := db.conn.QueryRow(ctx, "SELECT want.1, want.2, got.1, got.2 FROM (SELECT "+checksumOf(t.recounted(s))+" AS want, "+checksumOf(t.stored(s))+" AS got)"+t.settings(s)).
+		Scan(&want.rows, &want.sum, &got.rows, &got.sum)
+	result.Expected, result.Found = int64(want.rows), int64(got.rows)
+	if want != got {
 		result.Verdict, result.Repair = tracker.AuditDiffers, "waymark audit --repair"
 	}
 	return result, err
@@ -411,5 +460,5 @@ FROM
 		}
 		return value
 	}
-	return fmt.Sprintf("%d rows differ, the first: %s is %s, should be %s", differing, key, none(got), none(want)), nil
+	return fmt.Sprintf("rows that differ: %d; the first, %s, is %s, should be %s", differing, key, none(got), none(want)), nil
 }

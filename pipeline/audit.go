@@ -229,7 +229,7 @@ func (a *Audit) checkOffsets(ctx context.Context, x extent, found *EventsAudit, 
 		if err := gap(next, run.From); err != nil {
 			return err
 		}
-		next, sum.Found = run.To, sum.Found+run.To-run.From
+		next, sum.Found = run.To, sum.Found+int64(run.Copies)*(run.To-run.From)
 		if run.Copies > 1 && len(repeats) < auditRangesMax {
 			found.addSurplus(tracker.SurplusRows{Place: x.place, From: run.From, To: run.To, Keep: true})
 			repeats = append(repeats, tracker.AuditResult{
@@ -251,6 +251,8 @@ func (a *Audit) checkOffsets(ctx context.Context, x extent, found *EventsAudit, 
 	switch {
 	case len(judge.lost) > 0:
 		sum.Verdict = tracker.AuditMissing
+	case len(repeats) > 0:
+		sum.Verdict = tracker.AuditRepeated
 	case judge.unread > 0, x.actions && trimmed > 0, trimmed > between:
 		sum.Verdict = tracker.AuditUnproven
 	case trimmed > 0:

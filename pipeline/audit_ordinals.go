@@ -67,7 +67,7 @@ func (o *ordinalAudit) check(ctx context.Context, store AuditStore, fromFirst bo
 			next = min(next, 1)
 		}
 		sum := tracker.AuditResult{What: fmt.Sprintf("node %d", node), Verdict: tracker.AuditOK}
-		first := next
+		first, surplus := next, int64(0)
 		var results []tracker.AuditResult
 		for _, run := range runs {
 			if run.From > next {
@@ -76,22 +76,24 @@ func (o *ordinalAudit) check(ctx context.Context, store AuditStore, fromFirst bo
 				sum.Expected += missing
 			}
 			if run.From < next {
-				line, err := repeated(ctx, store, node, tracker.OrdinalRun{From: run.From, To: min(run.To, next)}, found)
+				lines, err := repeated(ctx, store, node, tracker.OrdinalRun{From: run.From, To: min(run.To, next)}, found)
 				if err != nil {
 					return err
 				}
-				results = append(results, line...)
+				for _, line := range lines {
+					surplus += line.Found - line.Expected
+				}
+				results = append(results, lines...)
 			}
 			if run.To > next {
 				sum.Found += int64(run.To - max(next, run.From))
 				next = run.To
 			}
 		}
-		sum.Expected += sum.Found
+		sum.Expected, sum.Found = sum.Expected+sum.Found, sum.Found+surplus
 		sum.Range = tracker.NumberRange("ordinal", first, next)
 		if len(results) > 0 {
 			sum.Verdict = results[0].Verdict
-			sum.Detail = fmt.Sprintf("%d ranges, see below", len(results))
 		}
 		found.Results = append(append(found.Results, sum), results[:min(len(results), auditRangesMax)]...)
 	}

@@ -42,17 +42,48 @@ func (a *Audit) committedProgress(ctx context.Context) (map[topicPartition]progr
 }
 
 const (
-	// watchPatience is how long Watch waits for a moment without inserts.
-	watchPatience = 5 * time.Second
-	watchInterval = 50 * time.Millisecond
+	// settlePatience is how long one insert may take before an audit goes on
+	// without its end, watchPatience how long inserts may follow each other.
+	settlePatience   = time.Minute
+	watchPatience    = 5 * time.Second
+	progressInterval = 50 * time.Millisecond
 )
 
-// Watch waits for a moment in which ingest inserts nothing, and returns a
-// function that tells whether it has begun anything since. Ingest commits a
-// plan before each insert and settles it after: so an insert is under way
-// exactly while a plan stands, and none was where the same settled offsets
-// stand before and after. Pausing ingest instead was rejected: whatever pauses
-// it would still do so after an audit that was killed.
+// Ingest commits a plan before each insert and settles it after. So an insert
+// is under way exactly while a plan stands, and that is how the audit knows.
+// Pausing ingest was rejected: whatever pauses it would still do so after an
+// audit that was killed.
+
+// Settle waits until the inserts that are under way are over. Others may have
+// begun by then.
+func (a *Audit) Settle(ctx context.Context) error {
+	before, err := a.committedProgress(ctx)
+	if err != nil {
+		return err
+	}
+	now := before
+	for deadline := time.Now().Add(settlePatience); ; {
+		standing := topicPartition{}
+		for of, p := range before {
+			if p.To != 0 && now[of] == p {
+				standing = of
+			}
+		}
+		if standing.topic == "" {
+			return nil
+		}
+		if err := a.wait(ctx, standing, before[standing], deadline); err != nil {
+			return err
+		}
+		if now, err = a.committedProgress(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// Watch waits for a moment in which nothing is inserted, and returns a
+// function that tells whether any insert has begun since: none has where the
+// same settled offsets stand before and after.
 func (a *Audit) Watch(ctx context.Context) (moved func(context.Context) (bool, error), err error) {
 	for deadline := time.Now().Add(watchPatience); ; {
 		before, err := a.committedProgress(ctx)
@@ -66,17 +97,24 @@ func (a *Audit) Watch(ctx context.Context) (moved func(context.Context) (bool, e
 				return !maps.Equal(before, now), err
 			}, nil
 		}
-		abandoned := a.abandoned(ctx)
-		switch p := before[planned]; {
-		case abandoned:
-			return nil, fmt.Errorf("ingest ended in the middle of inserting offsets %d to %d of %s: start it, and audit again when it has finished them", p.offset, p.To, planned)
-		case time.Now().After(deadline):
-			return nil, fmt.Errorf("ingest is inserting offsets %d to %d of %s, and was before: audit again when less arrives, or stop it for the audit", p.offset, p.To, planned)
-		}
-		if !sleep(ctx, watchInterval) {
-			return nil, ctx.Err()
+		if err := a.wait(ctx, planned, before[planned], deadline); err != nil {
+			return nil, err
 		}
 	}
+}
+
+// wait lets a plan stand for a moment. It returns an error where waiting makes
+// no sense any more.
+func (a *Audit) wait(ctx context.Context, of topicPartition, p progress, deadline time.Time) error {
+	switch {
+	case a.abandoned(ctx):
+		return fmt.Errorf("ingest ended in the middle of inserting offsets %d to %d of %s: start it, and audit again when it has finished them", p.offset, p.To, of)
+	case time.Now().After(deadline):
+		return fmt.Errorf("ingest is inserting offsets %d to %d of %s: audit again when it is through, or when less arrives", p.offset, p.To, of)
+	case !sleep(ctx, progressInterval):
+		return ctx.Err()
+	}
+	return nil
 }
 
 func firstPlanned(all map[topicPartition]progress) (topicPartition, bool) {

@@ -94,7 +94,8 @@ func (r AuditRange) String() string {
 	return r.Unit + "s " + r.From + " to " + r.To
 }
 
-// AuditResult is a line of an audit.
+// AuditResult is a line of an audit. The first line about a thing sums up; a
+// line follows for each range of it that is not as it should be.
 type AuditResult struct {
 	What     string       `json:"what"` // topic/partition, node, actions, or the view target
 	Range    AuditRange   `json:"range"`
@@ -102,5 +103,5 @@ type AuditResult struct {
 	Found    int64        `json:"found"`
 	Verdict  AuditVerdict `json:"verdict"`
 	Detail   string       `json:"detail,omitempty"`
-	Repair   string       `json:"repair,omitempty"` // what to do; empty where nothing is to be done
+	Repair   string       `json:"repair,omitempty"` // what to do about this range; empty in sums, and where there is nothing to do
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -115,11 +116,13 @@ func (a *auditor) run(ctx context.Context, repair bool) error {
 			return err
 		}
 		before := len(a.report.Repaired)
-		if err := a.repair(ctx, found); err != nil {
-			return err
-		}
+		failed := a.repair(ctx, found)
 		if len(a.report.Repaired) == before {
-			return nil
+			return failed
+		}
+		if failed != nil {
+			_, err := a.check(ctx) // what was repaired before it failed
+			return errors.Join(failed, err)
 		}
 	}
 }
@@ -175,20 +178,22 @@ func (a *auditor) repair(ctx context.Context, found *pipeline.EventsAudit) error
 	if len(found.Surplus)+len(found.Missing) > 0 {
 		return nil
 	}
-	rebuilt := map[string]bool{} // target and month: a result never spans two
+	rebuilt := map[string]bool{} // target and month: a result with a repair never spans two
+	var failed []error           // one target does not hold up the others
 	for _, r := range a.report.Results {
 		month := r.What + r.Range.From[:min(len(r.Range.From), len("2006-01"))]
-		if r.Verdict != tracker.AuditDiffers || rebuilt[month] {
+		if r.Verdict != tracker.AuditDiffers || r.Repair == "" || rebuilt[month] {
 			continue
 		}
 		rebuilt[month] = true
 		partitions, err := a.database.RebuildView(ctx, r.What, r.Range, a.events)
 		if err != nil {
-			return err
+			failed = append(failed, err)
+			continue
 		}
 		a.repaired("rebuilt partition %s of %s from events", strings.Join(partitions, ", "), r.What)
 	}
-	return nil
+	return errors.Join(failed...)
 }
 
 func (a *auditor) repaired(format string, args ...any) {
