@@ -199,9 +199,9 @@ type nodeParts struct {
 	registry prometheus.Registerer
 }
 
-// start brings the node up, while the lobby answers: it claims a number where the spool has none yet,
-// which needs Kafka, and waits for the links, which come from Kafka or from
-// the snapshot. Then it serves.
+// start brings the node up, while the lobby answers: it claims a number where
+// the spool has none yet, which needs Kafka, and waits for the links, which
+// come from Kafka or from the snapshot. Then it serves.
 func (n *node) start(ctx context.Context, p nodeParts) error {
 	var err error
 	p.kafka.ID = "waymark-edge"
@@ -273,9 +273,7 @@ func (n *node) startShipping(p nodeParts) (err error) {
 		if err != nil {
 			return err
 		}
-		options[i] = pipeline.ShipperOptions{
-			Clients: p.kafka, Enricher: enricher, Registerer: p.registry,
-		}
+		options[i] = pipeline.ShipperOptions{Clients: p.kafka, Enricher: enricher, Registerer: p.registry}
 	}
 	n.shippers = []*pipeline.Shipper{pipeline.NewClickShipper(options[0], n.spool), pipeline.NewActionShipper(options[1], n.journal)}
 	shipping, stop := context.WithCancel(context.Background())
