@@ -323,6 +323,8 @@ func FuzzReadLog(f *testing.F) {
 	f.Add(raw, false)
 	f.Add(append(slices.Clone(raw), raw...), false)
 	f.Add(raw, true)
+	negative := slices.Concat(raw[:21], make([]byte, batchHeaderBytes-22), []byte{1, 0x1b}, make([]byte, 40)) // one record, of -14 bytes
+	f.Add(negative, true)
 	f.Fuzz(func(t *testing.T, content []byte, sum bool) {
 		if sum && len(content) > 21 { // past the checksum, to what is behind it
 			content = resum(slices.Clone(content))
