@@ -5,7 +5,6 @@ import (
 	"math"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -134,5 +133,3 @@ func writeSurvivors(dir string, segments []string, found *survivors, step func()
 	}
 	return w.written, errors.Join(err, w.finish())
 }
-
-func unixMilli(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
