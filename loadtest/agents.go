@@ -1,5 +1,7 @@
 package loadtest
 
+import "slices"
+
 // What visitors send of themselves. What stands first in a list is
 // drawn more often, see pick.
 
@@ -22,6 +24,9 @@ var browsers = []string{
 	"Mozilla/5.0 (X11; CrOS x86_64 14541.0.0) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36",
 	"Mozilla/5.0 (SMART-TV; Linux; Tizen 7.0) AppleWebKit/537.36 (KHTML, like Gecko) 94.0.4606.31/7.0 TV Safari/537.36",
 }
+
+// Browsers are user agents as people's browsers send them.
+func Browsers() []string { return slices.Clone(browsers) }
 
 var bots = []string{
 	"Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko; compatible; Googlebot/2.1; +http://www.google.com/bot.html) Chrome/140.0.7339.127 Safari/537.36",

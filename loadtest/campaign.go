@@ -65,6 +65,16 @@ func NewCampaign(ctx context.Context, api API, public []string, links int, creat
 	return c, nil
 }
 
+// At returns the campaign for edges at other URLs, which may be down as yet.
+func (c *Campaign) At(public []string) *Campaign {
+	at := *c
+	at.public = nil
+	for _, u := range public {
+		at.public = append(at.public, strings.TrimRight(u, "/"))
+	}
+	return &at
+}
+
 // code is the code of a link, by its number from 0.
 func (c *Campaign) code(i int) string { return c.Run + "-" + strconv.Itoa(i) }
 

@@ -187,7 +187,7 @@ func (l *loop) work(ctx context.Context) error {
 // pause is the time until the loop has something to do of itself.
 func (l *loop) pause() time.Duration {
 	until := l.nextTick
-	if l.next < l.count && l.idling > 0 && !l.frozen {
+	if l.next < l.count && l.idling > 0 && !l.frozen && !l.run.held.Load() {
 		until = min(until, l.schedule.due(l.next))
 	}
 	return until - l.run.now()
@@ -196,7 +196,7 @@ func (l *loop) pause() time.Duration {
 // issue sends what is due on the connections that are free. What finds none stays
 // due: the schedule is the queue, so it takes no memory however long it grows.
 func (l *loop) issue(now time.Duration) error {
-	for l.next < l.count && !l.frozen {
+	for l.next < l.count && !l.frozen && !l.run.held.Load() {
 		due := l.schedule.due(l.next)
 		if due > now {
 			return nil

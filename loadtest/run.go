@@ -56,6 +56,7 @@ type Run struct {
 	started  time.Time
 	seconds  seconds
 	stopAt   atomic.Int64 // from the start, 0: not to be stopped
+	held     atomic.Bool
 	failures []atomic.Uint64
 	loops    []*loop
 	sources  func(thread int, random *rand.Rand) source
@@ -73,6 +74,10 @@ func newRun(o Options, targets []endpoint, sources func(thread int, random *rand
 	r.failures = make([]atomic.Uint64, o.Threads)
 	return r, nil
 }
+
+// Hold stops sending, or goes on with it; within tickEvery each thread knows. What
+// falls due meanwhile stays due and is charged with the wait.
+func (r *Run) Hold(on bool) { r.held.Store(on) }
 
 // now is the time since the start.
 func (r *Run) now() time.Duration { return time.Since(r.started) }

@@ -265,6 +265,44 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
+// TestHold: while it is held a run sends nothing, and what was due meanwhile is
+// sent after it and charged with the wait.
+func TestHold(t *testing.T) {
+	var early, requests atomic.Int64
+	var released atomic.Bool
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		requests.Add(1)
+		if !released.Load() {
+			early.Add(1)
+		}
+	}))
+	defer server.Close()
+	o, seconds := testOptions(), 0
+	var run *Run
+	o.Progress = func(Second) {
+		if seconds++; seconds == 1 {
+			released.Store(true)
+			run.Hold(false)
+		}
+	}
+	run, err := NewTargets(o, Targets{URLs: []string{server.URL}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run.Hold(true)
+	result, err := run.Do(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if early.Load() != 0 || requests.Load() != 1000 || result.Answered != 1000 {
+		t.Errorf("%d of %d requests came while the run was held, %d were answered", early.Load(), requests.Load(), result.Answered)
+	}
+	// The last one was due in the middle of the held second.
+	if result.LatencyMS.P50 < 500 {
+		t.Errorf("half of the latencies are below %v ms", result.LatencyMS.P50)
+	}
+}
+
 func TestTLS(t *testing.T) {
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, strings.Repeat("x", 100_000)) // many records, more than a buffer

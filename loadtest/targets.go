@@ -20,6 +20,9 @@ type Targets struct {
 	Body     string
 	Insecure bool // certificates are not verified
 
+	// Each gives further headers of the URL with that index; nil for none.
+	Each func(i int) []string
+
 	requests [][][]byte // by endpoint, as they go over the wire
 }
 
@@ -37,24 +40,28 @@ func (t *Targets) prepare() ([]endpoint, error) {
 	}
 	var origins []string
 	var endpoints []endpoint
-	for _, text := range t.URLs {
+	for i, text := range t.URLs {
 		u, err := url.Parse(text)
 		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 			return nil, fmt.Errorf("%q is no URL that can be asked, such as http://127.0.0.1:8080/", text)
 		}
-		request, err := t.request(u)
+		headers := t.Headers
+		if t.Each != nil {
+			headers = slices.Concat(headers, t.Each(i))
+		}
+		request, err := t.request(u, headers)
 		if err != nil {
 			return nil, err
 		}
 		origin := u.Scheme + "://" + u.Host
-		i := slices.Index(origins, origin)
-		if i < 0 {
-			i = len(origins)
+		at := slices.Index(origins, origin)
+		if at < 0 {
+			at = len(origins)
 			origins = append(origins, origin)
 			endpoints = append(endpoints, t.endpoint(u))
 			t.requests = append(t.requests, nil)
 		}
-		t.requests[i] = append(t.requests[i], request)
+		t.requests[at] = append(t.requests[at], request)
 	}
 	return endpoints, nil
 }
@@ -71,10 +78,10 @@ func (t *Targets) endpoint(u *url.URL) endpoint {
 	return e
 }
 
-func (t *Targets) request(u *url.URL) ([]byte, error) {
+func (t *Targets) request(u *url.URL, headers []string) ([]byte, error) {
 	request := fmt.Appendf(nil, "%s %s HTTP/1.1\r\n", t.Method, u.RequestURI())
 	given := map[string]bool{}
-	for _, header := range t.Headers {
+	for _, header := range headers {
 		name, value, ok := strings.Cut(header, ":")
 		if !ok || name == "" || strings.ContainsAny(name, " \t") || strings.ContainsAny(header, "\r\n") {
 			return nil, fmt.Errorf("%q is no header, such as `Accept: text/html`", header)

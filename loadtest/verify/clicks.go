@@ -131,7 +131,7 @@ func (v *verification) addClick(e *ledger.Entry) error {
 		return err
 	}
 	v.report.Clicks++
-	v.hourly.promise(e.Code, click.TimeMS, head)
+	v.daily.promise(e.Code, click.TimeMS, head)
 	var key [12]byte
 	var facts [5]byte
 	return v.clicks.add(sidePromised,
@@ -192,7 +192,7 @@ func (v *verification) judgeUnknown(line *Line, key string, facts []byte, rows u
 	}
 	o.count--
 	v.report.OpenClicksArrived++
-	v.hourly.promise([]byte(click.code), ms, click.head)
+	v.daily.promise([]byte(click.code), ms, click.head)
 	line.differ(doubled, uint64(rows-1), func() string { return identityText(key) })
 }
 

@@ -12,7 +12,7 @@
 //	action_ids        the same, of all actions
 //	referrals         by user: when each stage was first reached, orders, values,
 //	                  recounted from the ledger alone
-//	clicks_hourly     by link and hour: hits and gross, recounted from the ledger;
+//	link_clicks_daily by link and day: hits and gross, recounted from the ledger;
 //	                  the other dimensions by their sums, of which the ledger
 //	                  cannot know valid and unique: those must agree with events
 //
@@ -22,5 +22,5 @@
 //
 // Ledgers may have any length. What is compared goes to temporary files, divided
 // by a hash of the key (spill.go), and each part is compared in memory; besides
-// that, memory grows with the links and hours of a run, not with its clicks.
+// that, memory grows with the links and days of a run, not with its clicks.
 package verify

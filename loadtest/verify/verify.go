@@ -51,7 +51,7 @@ type verification struct {
 	clicks  *spill // by identity
 	actions *spill // by event and order or id
 	users   *spill // by user
-	hourly  hourly
+	daily   daily
 	open    map[openClick]*openClicks
 }
 
@@ -66,7 +66,7 @@ func Verify(ctx context.Context, o Options) (*Report, error) {
 		return nil, fmt.Errorf("create a temporary directory: %w; choose another place with --temp", err)
 	}
 	defer os.RemoveAll(dir)
-	v := &verification{Options: o, report: &Report{Format: 1, Unfinished: []string{}}, hourly: newHourly(), open: map[openClick]*openClicks{}}
+	v := &verification{Options: o, report: &Report{Format: 1, Unfinished: []string{}}, daily: newDaily(), open: map[openClick]*openClicks{}}
 	for _, s := range []struct {
 		name string
 		into **spill
@@ -87,7 +87,7 @@ func Verify(ctx context.Context, o Options) (*Report, error) {
 	}
 	defer v.conn.Close()
 	for _, step := range []func(context.Context) error{
-		v.countActions, v.await, v.compareClicks, v.compareHourly, v.compareDimensions, v.compareActions, v.compareReferrals,
+		v.countActions, v.await, v.compareClicks, v.compareDaily, v.compareDimensions, v.compareActions, v.compareReferrals,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, err

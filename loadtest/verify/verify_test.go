@@ -62,7 +62,7 @@ func TestJudge(t *testing.T) {
 // TestOpenClicks: an unknown row is taken for a request that was cut off when it
 // looks like one, once for each.
 func TestOpenClicks(t *testing.T) {
-	v := &verification{report: &Report{}, hourly: newHourly(), open: map[openClick]*openClicks{
+	v := &verification{report: &Report{}, daily: newDaily(), open: map[openClick]*openClicks{
 		{"a", true, false}: {count: 2, sentMS: 1_000_000},
 	}}
 	codes := map[uint32]string{1: "a", 2: "b"}
@@ -77,8 +77,8 @@ func TestOpenClicks(t *testing.T) {
 	row(1_000_000-clockSlackMS-1, 1, true, false, 1) // long before
 	row(1_000_000-clockSlackMS, 1, true, false, 2)   // the other one, doubled
 	row(1_000_002, 1, true, false, 1)                // there is no third
-	if v.report.OpenClicksArrived != 2 || line.Foreign != 5 || line.Doubled != 1 || v.hourly.total.hits != 2 || v.hourly.total.gross != 2 {
-		t.Errorf("%d arrived, %+v, %+v", v.report.OpenClicksArrived, line, v.hourly.total)
+	if v.report.OpenClicksArrived != 2 || line.Foreign != 5 || line.Doubled != 1 || v.daily.total.hits != 2 || v.daily.total.gross != 2 {
+		t.Errorf("%d arrived, %+v, %+v", v.report.OpenClicksArrived, line, v.daily.total)
 	}
 }
 
