@@ -23,7 +23,8 @@ const (
 // DB is a ClickHouse with Waymark's schema. Its methods may be called from
 // several goroutines.
 type DB struct {
-	conn driver.Conn
+	conn      driver.Conn
+	exactHits uint64 // the constant, which tests lower
 }
 
 // Open prepares access to the ClickHouse at address: clickhouse://host:port
@@ -47,7 +48,7 @@ func Open(address, user, password string) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open ClickHouse: %w", err)
 	}
-	return &DB{conn: conn}, nil
+	return &DB{conn: conn, exactHits: exactHits}, nil
 }
 
 // parseAddress reads the address; errors never show its password.

@@ -1,7 +1,6 @@
 package clickhouse
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"embed"
@@ -154,7 +153,16 @@ func (db *DB) apply(ctx context.Context, m migration) error {
 }
 
 // loadMigrations reads and renders the embedded files, in order of number.
+// They are templates of one set: what a file defines, a query that several
+// views are made of, those after it may use.
 func loadMigrations(replicated bool) ([]migration, error) {
+	set, err := template.New("").Funcs(template.FuncMap{
+		"engine": func(engine string, args ...string) string { return tableEngine(replicated, engine, args...) },
+		"window": func() string { return dedupWindow(replicated) },
+	}).ParseFS(migrationFiles, "migrations/*.sql")
+	if err != nil {
+		return nil, fmt.Errorf("read migrations: %w", err)
+	}
 	files, err := fs.Glob(migrationFiles, "migrations/*.sql")
 	if err != nil {
 		return nil, fmt.Errorf("list migrations: %w", err)
@@ -170,31 +178,14 @@ func loadMigrations(replicated bool) ([]migration, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read migration %s: its name must start with four digits", name)
 		}
-		rendered, err := render(name, string(text), replicated)
-		if err != nil {
-			return nil, err
+		var rendered strings.Builder
+		if err := set.ExecuteTemplate(&rendered, name, nil); err != nil {
+			return nil, fmt.Errorf("render migration %s: %w", name, err)
 		}
 		digest := sha256.Sum256(text)
-		all = append(all, migration{uint32(number), name, hex.EncodeToString(digest[:]), splitStatements(rendered)})
+		all = append(all, migration{uint32(number), name, hex.EncodeToString(digest[:]), splitStatements(rendered.String())})
 	}
 	return all, nil
-}
-
-// render fills in the two things in which a replicated table differs from a
-// plain one.
-func render(name, text string, replicated bool) (string, error) {
-	t, err := template.New(name).Funcs(template.FuncMap{
-		"engine": func(engine string, args ...string) string { return tableEngine(replicated, engine, args...) },
-		"window": func() string { return dedupWindow(replicated) },
-	}).Parse(text)
-	if err != nil {
-		return "", fmt.Errorf("read migration %s: %w", name, err)
-	}
-	var out bytes.Buffer
-	if err := t.Execute(&out, nil); err != nil {
-		return "", fmt.Errorf("render migration %s: %w", name, err)
-	}
-	return out.String(), nil
 }
 
 // tableEngine names an engine of the MergeTree family. Replicated ones take

@@ -64,6 +64,9 @@ func newCatalogMetrics(r prometheus.Registerer) *catalogMetrics {
 		lost:    prometheus.NewCounter(prometheus.CounterOpts{Name: "waymark_catalog_lost_races_total", Help: "Link changes that another writer was faster with."}),
 		behind:  prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "waymark_catalog_behind_records", Help: "Records of a topic that are still to be read."}, byTopic),
 	}
+	for _, topic := range []string{TopicLinks, TopicPrograms, TopicKeys} {
+		m.skipped.WithLabelValues(topic) // 0 from the start: an increase is seen only from something
+	}
 	if r != nil {
 		r.MustRegister(m.records, m.skipped, m.lost, m.behind)
 	}

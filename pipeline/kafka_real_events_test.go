@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"errors"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -51,16 +50,7 @@ func testRealShipperWhileKilled(t *testing.T, k *realkafka.Kafka) {
 func testRealIngestWhileKilled(t *testing.T, k *realkafka.Kafka) {
 	kafka, store := newTestKafka(t, 12, k.Address()), newMemoryStore()
 	random := rand.New(rand.NewPCG(11, 11))
-	var mu sync.Mutex
-	dice := rand.New(rand.NewPCG(12, 12))
-	store.fault = func(string, int) error {
-		mu.Lock()
-		defer mu.Unlock()
-		if dice.IntN(8) == 0 {
-			return errors.New("too many parts")
-		}
-		return nil
-	}
+	store.failAtRandom(12)
 	options := IngestOptions{Clients: kafka.options(), Store: store, Instance: "one", PlanRowsMax: 20}
 	in := startIngest(t, options)
 	for round := range 4 {

@@ -3,6 +3,7 @@ package tracker
 import (
 	"encoding/binary"
 	"encoding/hex"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -90,14 +91,39 @@ func (a *Action) Set(field, text string) error {
 	return err
 }
 
+// SetProperty gives the action a property. The error is a *FieldError.
+func (a *Action) SetProperty(name, text string) error {
+	if err := checkText("properties", name, actionNameMax); err != nil || name == "" {
+		return fieldErrorf("properties", "the name of a property must have 1 to %d bytes and no control character", actionNameMax)
+	}
+	if err := checkText("properties."+name, text, propertyBytesMax); err != nil {
+		return err
+	}
+	if len(a.Properties) == propertiesMax {
+		return fieldErrorf("properties", "has more than %d entries", propertiesMax)
+	}
+	if a.Properties == nil {
+		a.Properties = make(map[string]string)
+	}
+	a.Properties[name] = text
+	return nil
+}
+
 // check holds the rules that concern more than one field. The error is a
 // *FieldError.
 func (a *Action) check(now time.Time) error {
+	if a.Event == EventClick || a.Event == EventScan {
+		return fieldErrorf("event", "%s comes from redirects only", a.Event)
+	}
+	return a.CheckFacts(now)
+}
+
+// CheckFacts holds the rules that concern more than one field and are those of
+// every event, whoever reports it. The error is a *FieldError.
+func (a *Action) CheckFacts(now time.Time) error {
 	switch {
 	case a.Event == "":
 		return fieldErrorf("event", "is missing; name what happened, such as signup or purchase")
-	case a.Event == EventClick || a.Event == EventScan:
-		return fieldErrorf("event", "%s comes from redirects only", a.Event)
 	case a.Time.After(now.Add(actionAheadMax)):
 		return fieldErrorf("time", "%s is in the future; it is %s here", a.Time.Format(time.RFC3339), now.UTC().Format(time.RFC3339))
 	case a.Event == EventRefund && strings.HasPrefix(a.Value, "-"):
@@ -106,6 +132,34 @@ func (a *Action) check(now time.Time) error {
 		return fieldErrorf("referrer.id", "is missing while referrer.type is given")
 	}
 	return nil
+}
+
+// CheckProgram holds the rules that a programme has for its actions. The error
+// is a *FieldError.
+func (a *Action) CheckProgram(p *Program) error {
+	if t := a.Referrer.Type; t != "" && len(p.PartyTypes) > 0 && !slices.Contains(p.PartyTypes, t) {
+		return fieldErrorf("referrer.type", "the programme %q knows %s only", p.Name, strings.Join(p.PartyTypes, ", "))
+	}
+	if a.Currency != "" && a.Currency != p.Currency {
+		return fieldErrorf("currency", "the programme %q counts in %s; convert the value", p.Name, p.Currency)
+	}
+	return nil
+}
+
+// CheckCurrency judges the currency of an action whose programme only the
+// user's signup will tell: at least some programme must count in it. The error
+// is a *FieldError.
+func (a *Action) CheckCurrency(programs []Program) error {
+	if a.Currency == "" || slices.ContainsFunc(programs, func(p Program) bool { return p.Currency == a.Currency }) {
+		return nil
+	}
+	return fieldErrorf("currency", "no programme counts in %s; convert the value", a.Currency)
+}
+
+// CheckText refuses what could not be stored or shown: more than so many
+// bytes, invalid UTF-8, control characters. The error is a *FieldError.
+func CheckText(field, text string, bytesMax int) error {
+	return checkText(field, text, bytesMax)
 }
 
 // checkText refuses what could not be stored or shown: too much of it,

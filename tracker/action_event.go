@@ -3,7 +3,6 @@ package tracker
 import (
 	"context"
 	"slices"
-	"strings"
 	"time"
 
 	"waymark/tracker/wire"
@@ -176,8 +175,8 @@ func (a *Actions) actionProgram(act *Action, key *APIKey, link *Prepared, linkFi
 	return program, nil
 }
 
-// describe writes what the link and the programme say into e, and what
-// the action says instead.
+// describe writes what the link and the programme say into e, and what the
+// action says instead.
 func (a *Actions) describe(e *wire.Event, act *Action, link *Prepared, program *Program) error {
 	if link != nil {
 		l := link.Link
@@ -192,33 +191,13 @@ func (a *Actions) describe(e *wire.Event, act *Action, link *Prepared, program *
 	}
 	e.Currency = act.Currency
 	if program == nil {
-		return a.checkCurrency(act)
+		return act.CheckCurrency(a.Links.Programs())
 	}
 	e.Program = program.Name
-	if t := act.Referrer.Type; t != "" && len(program.PartyTypes) > 0 && !slices.Contains(program.PartyTypes, t) {
-		return fieldErrorf("referrer.type", "the programme %q knows %s only", program.Name, strings.Join(program.PartyTypes, ", "))
-	}
-	if act.Currency != "" && act.Currency != program.Currency {
-		return fieldErrorf("currency", "the programme %q counts in %s; convert the value", program.Name, program.Currency)
-	}
 	if act.Value != "" {
 		e.Currency = program.Currency
 	}
-	return nil
-}
-
-// checkCurrency judges the currency of an action whose programme only the
-// user's signup will tell: at least some programme must count in it.
-func (a *Actions) checkCurrency(act *Action) error {
-	if act.Currency == "" {
-		return nil
-	}
-	for _, p := range a.Links.Programs() {
-		if p.Currency == act.Currency {
-			return nil
-		}
-	}
-	return fieldErrorf("currency", "no programme counts in %s; convert the value", act.Currency)
+	return act.CheckProgram(program)
 }
 
 // defaultActionID is the idempotency key of an action that brought none: a

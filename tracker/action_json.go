@@ -76,14 +76,10 @@ func (a *Action) setProperties(object json.RawMessage) error {
 		return nil
 	}
 	return eachMember("properties", object, func(name string, value json.RawMessage) error {
-		field := "properties." + name
-		if err := checkText("properties", name, actionNameMax); err != nil || name == "" {
-			return fieldErrorf("properties", "the name of a property must have 1 to %d bytes and no control character", actionNameMax)
-		}
 		if isJSONNull(value) {
 			return nil
 		}
-		text := string(value)
+		field, text := "properties."+name, string(value)
 		if value[0] == '{' || value[0] == '[' {
 			return fieldErrorf(field, "must be a string, number or boolean: properties are flat")
 		}
@@ -93,17 +89,7 @@ func (a *Action) setProperties(object json.RawMessage) error {
 				return err
 			}
 		}
-		if err := checkText(field, text, propertyBytesMax); err != nil {
-			return err
-		}
-		if len(a.Properties) == propertiesMax {
-			return fieldErrorf("properties", "has more than %d entries", propertiesMax)
-		}
-		if a.Properties == nil {
-			a.Properties = make(map[string]string)
-		}
-		a.Properties[name] = text
-		return nil
+		return a.SetProperty(name, text)
 	})
 }
 

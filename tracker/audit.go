@@ -20,7 +20,7 @@ type Holding struct {
 }
 
 // OffsetRun is a run of offsets without a gap, To excluded, each of which
-// stands in events Copies times.
+// stands in events Copies times: none of those that ingest left out.
 type OffsetRun struct {
 	From, To int64
 	Copies   uint64

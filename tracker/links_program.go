@@ -3,7 +3,10 @@ package tracker
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"sync/atomic"
+
+	"waymark/tracker/wire"
 )
 
 // programs is the programmes by name; readers take no lock.
@@ -74,6 +77,38 @@ func (l *Links) foldAll(set *linkSet) error {
 		folded := l.foldedKey(&k)
 		return l.fold(set, n, &folded)
 	})
+}
+
+// FoldingClash returns two codes, each after its domain if it has one, that
+// would be the same link if a programme matched its codes in any case: both of
+// the programme, or one of another that does so already. They are "" if there
+// are none. It looks at every link, some seconds for ten million.
+func (l *Links) FoldingClash(program string) (a, b string) {
+	seen := map[uint64]LinkNumber{} // by the hash of the folded key
+	match := func(w *wire.Link) bool {
+		if a != "" || w.Program != program && !l.programs.folds(w.Program) {
+			return false
+		}
+		k := l.linkKey([]byte(w.Domain), []byte(w.Code))
+		folded := l.foldedKey(&k)
+		if other, taken := seen[folded.hash]; taken {
+			a, b = codeInDomain(l.ByNumber(other).Link), codeInDomain(w)
+		}
+		seen[folded.hash] = LinkNumber(w.Number)
+		return false
+	}
+	for _, next := l.List(0, 1, match); next != 0 && a == ""; {
+		_, next = l.List(next, 1, match)
+	}
+	return a, b
+}
+
+// codeInDomain copies, since links that are only looked at are borrowed.
+func codeInDomain(w *wire.Link) string {
+	if w.Domain == "" {
+		return strings.Clone(w.Code)
+	}
+	return w.Domain + "/" + w.Code
 }
 
 // Program returns a programme by name. It must not be changed.

@@ -42,9 +42,10 @@ func (l *Links) foldedKey(k *linkKey) linkKey {
 // its link there after Apply took it out.
 type hotLink struct {
 	prepared   *Prepared
-	generation uint64 // of the linkSet
-	programs   uint64 // epoch of the programmes
-	version    uint32 // of the link's entry in the store
+	generation uint64     // of the linkSet
+	programs   uint64     // epoch of the programmes
+	version    uint32     // of the link's entry in the store
+	number     LinkNumber // prepared.Link.Number, at hand before the memory that holds it has been read
 }
 
 // hotLinkBytes is what a prepared link weighs without its text: the structs and
@@ -134,7 +135,7 @@ func (l *Links) findKey(set *linkSet, k *linkKey, folded bool) (*Prepared, resol
 // a link was prepared.
 func (l *Links) isCurrent(set *linkSet, hot *hotLink) bool {
 	return hot.generation == set.generation && hot.programs == l.programs.epoch.Load() &&
-		hot.version == set.store.entries.get(LinkNumber(hot.prepared.Link.Number)).version()
+		hot.version == set.store.entries.get(hot.number).version()
 }
 
 // answers reports whether the link has that key and not just its hash.
@@ -166,7 +167,7 @@ func (l *Links) findStored(set *linkSet, k *linkKey, folded bool) *Prepared {
 	if n == 0 {
 		return nil
 	}
-	hot.prepared, hot.version = l.prepared(record), e.version()
+	hot.prepared, hot.version, hot.number = l.prepared(record), e.version(), n
 	// The text is there about three times: decoded, as fields of an event, and
 	// as the bytes of the answer.
 	l.cache.Set(k.hash, hot, hotLinkBytes+3*int64(len(record)))

@@ -449,6 +449,7 @@ func TestCacheIsAskedForTheKey(t *testing.T) {
 	hotOf := func(n LinkNumber) hotLink {
 		return hotLink{
 			prepared: b.ByNumber(n), generation: set.generation, programs: b.programs.epoch.Load(), version: set.store.entries.get(n).version(),
+			number: n,
 		}
 	}
 	exact := b.linkKey(nil, []byte("b"))

@@ -80,7 +80,7 @@ func hasParam(params [][]byte, name []byte) bool {
 // appendHead appends the location up to where the click id belongs: the base,
 // then the link's parameters that the visit does not override, then those of
 // the visit, then the click parameter. Both keep their order and their bytes,
-// only what a header cannot carry is percent-encoded. Appending the visit's
+// only what a URL cannot hold is percent-encoded. Appending the visit's
 // was preferred to putting them where the overridden ones stood: repeated ones
 // have no one such place. The visit never gets to set the click parameter, and
 // its `qr=1` is ours.
@@ -214,11 +214,12 @@ func lower(c byte) byte {
 
 const hexDigits = "0123456789ABCDEF"
 
-// appendSafe appends bytes of a visit, percent-encoding those that end a header
-// or a URL: space, control bytes and the number sign.
+// appendSafe appends bytes of a visit, percent-encoding those that a URL or a
+// header cannot hold (RFC 3986): space, control bytes, all that is not ASCII,
+// and the number sign, which would begin a fragment.
 func appendSafe(dst, b []byte) []byte {
 	for _, c := range b {
-		if c <= ' ' || c == 0x7f || c == '#' {
+		if c <= ' ' || c >= 0x7f || c == '#' {
 			dst = append(dst, '%', hexDigits[c>>4], hexDigits[c&15])
 		} else {
 			dst = append(dst, c)

@@ -406,6 +406,7 @@ func TestRedirectHostile(t *testing.T) {
 		"GET /a?@evil.example" + host:                                "302",
 		"GET /a?wm_click=evil&WM_CLICK=evil&%77m_click=evil" + host:  "302",
 		"GET /a?%0d%0aSet-Cookie:%20evil=1" + host:                   "302",
+		"GET /a?n=\xc3\xa4\xff" + host:                               "302",
 		"GET /a?x=1\rSet-Cookie:evil=1" + host:                       "400",
 		"GET /a?x=\x00" + host:                                       "400",
 		"GET /a?x=1 y" + host:                                        "400",
@@ -435,6 +436,9 @@ func TestRedirectHostile(t *testing.T) {
 			if location, ok := strings.CutPrefix(line, "Location: "); ok && !strings.HasPrefix(location, "https://x.example/p?") {
 				t.Errorf("%q leads to %s", name, location)
 			}
+			if strings.ContainsFunc(line, func(r rune) bool { return r > 0x7e }) {
+				t.Errorf("%q: %q is not ASCII", name, line)
+			}
 			if strings.HasPrefix(line, "Set-Cookie: evil") || strings.Count(line, "wm_click=") > 1 || strings.Contains(line, "click=evil") || strings.HasPrefix(line, "Server:") {
 				t.Errorf("%q: %s", name, line)
 			}
@@ -443,6 +447,17 @@ func TestRedirectHostile(t *testing.T) {
 	for _, e := range s.hits.take() {
 		if e.Code != "a" {
 			t.Errorf("event %v", e)
+		}
+	}
+}
+
+// TestTooLarge: what cannot be read is refused in the form of its endpoint.
+func TestTooLarge(t *testing.T) {
+	s := newTestEdge(t, nil).listen()
+	for path, contentType := range map[string]string{"/a": "text/plain; charset=utf-8", "/v1/events": "application/problem+json"} {
+		head := s.raw("POST " + path + " HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\n")
+		if !strings.HasPrefix(head, "HTTP/1.1 413 ") || !strings.Contains(head, "\r\nContent-Type: "+contentType+"\r\n") {
+			t.Errorf("%s: %q", path, head)
 		}
 	}
 }

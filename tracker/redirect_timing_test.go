@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -46,8 +47,8 @@ func (c *endlessConn) SetDeadline(time.Time) error      { return nil }
 func (c *endlessConn) SetReadDeadline(time.Time) error  { return nil }
 func (c *endlessConn) SetWriteDeadline(time.Time) error { return nil }
 
-func newTimedEdge(b *testing.B) *edgeServer {
-	return newTestEdge(b, func(o *EdgeOptions) { o.Hits, o.Now = new(countingSink), nil },
+func newTimedEdge(t testing.TB) *edgeServer {
+	return newTestEdge(t, func(o *EdgeOptions) { o.Hits, o.Now = new(countingSink), nil },
 		&wire.Link{Code: "hello", Url: "https://shop.example/landing?a=1", Channel: "qr", ReferrerId: "ada", ReferrerType: "user"})
 }
 
@@ -61,12 +62,19 @@ func timedCookie(s *edgeServer, touches int) string {
 	return "wm=" + string(s.Cookies.Append(nil, goldenNonce, v))
 }
 
-// BenchmarkServe is everything but the kernel, beside bare fasthttp which
-// answers with as many bytes.
-func BenchmarkServe(b *testing.B) {
-	s := newTimedEdge(b)
+// timedSide is a server and a request to it, again and again.
+type timedSide struct {
+	name    string
+	server  *fasthttp.Server
+	request []byte
+}
+
+// timedSides are bare fasthttp, which answers with as many bytes, the redirect,
+// and the answer to an unknown code.
+func timedSides(t testing.TB) []timedSide {
+	s := newTimedEdge(t)
 	cookie := timedCookie(s, 3)
-	reply := browserRequest(b, "/hello", "Cookie", cookie)
+	reply := browserRequest(t, "/hello", "Cookie", cookie)
 	s.serve(reply)
 	location, setCookie := reply.Response.Header.Peek("Location"), reply.Response.Header.PeekCookie("wm")
 	bare := &fasthttp.Server{
@@ -80,15 +88,18 @@ func BenchmarkServe(b *testing.B) {
 			h.SetCanonical(headerSetCookie, setCookie)
 		},
 	}
-	for _, side := range []struct {
-		name   string
-		target string
-		server *fasthttp.Server
-	}{{"bare", "/hello", bare}, {"redirect", "/hello", s.server}, {"unknown", "/nothing", s.server}} {
+	request := func(target string) []byte {
+		return []byte(browserRequest(t, target, "Cookie", cookie).Request.Header.String())
+	}
+	return []timedSide{{"bare", bare, request("/hello")}, {"redirect", s.server, request("/hello")}, {"unknown", s.server, request("/nothing")}}
+}
+
+// BenchmarkServe is everything but the kernel.
+func BenchmarkServe(b *testing.B) {
+	for _, side := range timedSides(b) {
 		b.Run(side.name, func(b *testing.B) {
-			request := browserRequest(b, side.target, "Cookie", cookie).Request.Header.String()
 			b.ReportAllocs()
-			if err := side.server.ServeConn(&endlessConn{request: []byte(request), left: b.N}); err != nil {
+			if err := side.server.ServeConn(&lazyConn{Conn: &endlessConn{request: side.request, left: b.N}}); err != nil {
 				b.Fatal(err)
 			}
 		})
@@ -161,5 +172,38 @@ func BenchmarkClock(b *testing.B) {
 	c := NewClock(1, 0)
 	for b.Loop() {
 		c.Next(edgeNow)
+	}
+}
+
+// BenchmarkLocation is the destination with its click id and, in the end, the
+// merged parameters of the visit.
+func BenchmarkLocation(b *testing.B) {
+	s := newTimedEdge(b)
+	p := s.Links.Resolve(nil, []byte("hello"))
+	click := Click{Identity: goldenNonce, Link: LinkNumber(p.Link.Number)}
+	for _, c := range []struct{ name, query string }{{"plain", ""}, {"forwarded", "b=3&utm_source=n"}, {"overridden", "a=2&b=3&qr=1"}} {
+		b.Run(c.name, func(b *testing.B) {
+			query, location := []byte(c.query), make([]byte, 0, 1024)
+			b.ReportAllocs()
+			for b.Loop() {
+				location = p.appendLocation(location[:0], query, s.ClickIDs, click)
+			}
+		})
+	}
+}
+
+// BenchmarkEncodeHit is the event as it goes into the ring.
+func BenchmarkEncodeHit(b *testing.B) {
+	s := newTimedEdge(b)
+	p := s.Links.Resolve(nil, []byte("hello"))
+	h := hit{
+		Identity: goldenNonce, visitorID: 1, address: netip.MustParseAddr("198.51.100.7"), userAgent: []byte(chrome),
+		query: []byte("utm_source=n"), referer: []byte("https://blog.example.com/post/1"), language: []byte("de-AT,de;q=0.9,en;q=0.8"),
+	}
+	event := h.appendTo(nil, p)
+	b.SetBytes(int64(len(event)))
+	b.ReportAllocs()
+	for b.Loop() {
+		event = h.appendTo(event[:0], p)
 	}
 }

@@ -5,13 +5,19 @@ import "time"
 // ReportQuery is a request for a report with every default filled in.
 type ReportQuery struct {
 	Name        string
-	From, To    time.Time // To excluded
-	Program     string    // "" for all
-	By          string    // dimension of a breakdown, "" for none
-	Hits        string    // valid, gross or unique
-	Granularity string    // hour, day, week or month; "" where the report has no time axis
-	TZ          string    // IANA name
-	Limit       int       // rows
+	From, To    time.Time         // To excluded
+	Program     string            // "" for all
+	Filters     map[string]string // dimension → the one value that counts
+	By          string            // dimension of a breakdown, "" for none
+	Hits        string            // valid, gross or unique
+	Granularity string            // hour, day, week or month; "" where the report has no time axis
+	TZ          string            // IANA name
+	Limit       int               // rows
+
+	// Of the report attribution; zero for its defaults.
+	Model                 string  // first, last, linear, time_decay, position, markov or shapley
+	HalfLifeDays          float64 // of time_decay
+	FirstShare, LastShare float64 // of position
 }
 
 // Report is the answer: Columns name the cells of each row. Extra holds what

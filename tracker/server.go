@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -47,22 +48,24 @@ func newServer(e *Edge) *fasthttp.Server {
 		DisablePreParseMultipartForm: true,
 		SecureErrorLogMessage:        true,
 		CloseOnShutdown:              true,
-		TCPKeepalive:                 true,
 		Logger:                       serverLogger{e.Logger},
 	}
 }
 
 // limitsOf gives the one request that may be large the room and time it needs.
 func limitsOf(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
-	if h.IsPost() && bytes.HasPrefix(h.RequestURI(), []byte("/v1/events")) {
+	if h.IsPost() && isEvents(h.RequestURI()) {
 		return fasthttp.RequestConfig{ReadTimeout: actionReadMax, MaxRequestBodySize: actionBodyBytesMax}
 	}
 	return fasthttp.RequestConfig{}
 }
 
+// isEvents reports whether a request line is about actions.
+func isEvents(uri []byte) bool { return bytes.HasPrefix(uri, []byte("/v1/events")) }
+
 // Serve answers the connections of a listener until Shutdown is called.
 func (e *Edge) Serve(listener net.Listener) error {
-	if err := e.server.Serve(listener); err != nil {
+	if err := e.server.Serve(lazyListener{listener}); err != nil {
 		return fmt.Errorf("serve %s: %w", listener.Addr(), err)
 	}
 	return nil
@@ -97,7 +100,7 @@ func (e *Edge) serve(ctx *fasthttp.RequestCtx) {
 	e.Handle(ctx)
 }
 
-// refuse answers what is no HTTP request.
+// refuse answers what is no HTTP request, or too large or slow to be read.
 func (e *Edge) refuse(ctx *fasthttp.RequestCtx, err error) {
 	status, line := fasthttp.StatusBadRequest, "malformed request\n"
 	var netErr net.Error
@@ -109,6 +112,11 @@ func (e *Edge) refuse(ctx *fasthttp.RequestCtx, err error) {
 		status, line = fasthttp.StatusRequestEntityTooLarge, "the body is too large\n"
 	case errors.As(err, &netErr) && netErr.Timeout():
 		status, line = fasthttp.StatusRequestTimeout, "the request took too long\n"
+	}
+	if isEvents(ctx.RequestURI()) { // like every other error there
+		e.metrics.count(resultMalformed)
+		writeProblem(ctx, status, strings.TrimSuffix(line, "\n"))
+		return
 	}
 	e.fail(ctx, resultMalformed, status, line)
 }

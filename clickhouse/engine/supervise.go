@@ -99,8 +99,8 @@ func (s *Supervisor) Ready() bool { return s.ready.Load() }
 // Starts is how many children there have been.
 func (s *Supervisor) Starts() int64 { return s.starts.Load() }
 
-// pid is the process of the latest child.
-func (s *Supervisor) pid() int { return int(s.process.Load()) }
+// PID is the process of the latest child, 0 before there is one.
+func (s *Supervisor) PID() int { return int(s.process.Load()) }
 
 // Stop asks the child to stop, kills it after StopWait, and returns when it is gone. It may be called more than once.
 func (s *Supervisor) Stop() {

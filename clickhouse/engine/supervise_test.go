@@ -56,13 +56,13 @@ func TestSupervisorRestartsTheEngine(t *testing.T) {
 	p.must(t, "CREATE TABLE t (n UInt8) ENGINE = MergeTree ORDER BY n")
 	p.must(t, "INSERT INTO t VALUES (7)")
 	for starts := int64(2); starts <= 3; starts++ {
-		syscall.Kill(s.pid(), syscall.SIGKILL)
+		syscall.Kill(s.PID(), syscall.SIGKILL)
 		await(t, "another engine is ready", func() bool { return s.Starts() == starts && s.Ready() })
 		if got := p.must(t, "SELECT n FROM t"); got != "7" {
 			t.Errorf("after restart %d the table holds %q", starts-1, got)
 		}
 	}
-	pid := s.pid()
+	pid := s.PID()
 	s.Stop()
 	if s.Ready() || syscall.Kill(pid, 0) == nil {
 		t.Error("the engine is still there after Stop")
@@ -131,7 +131,7 @@ func runParent(pidFile string) {
 		os.Exit(1)
 	}
 	next := pidFile + ".next"
-	if err := os.WriteFile(next, []byte(strconv.Itoa(s.pid())), 0o644); err != nil {
+	if err := os.WriteFile(next, []byte(strconv.Itoa(s.PID())), 0o644); err != nil {
 		panic(err)
 	}
 	if err := os.Rename(next, pidFile); err != nil {

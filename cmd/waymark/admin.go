@@ -53,7 +53,9 @@ func (c *adminCommand) Run(ctx context.Context) error {
 		return err
 	}
 	defer database.Close()
-	registry, ready := newRegistry(), &readiness{}
+	registry, ready := newRegistry(), newReadiness("admin")
+	lobby := openLobby(listener, ready)
+	watchClickHouse(ctx, database, ready)
 	// Without the lock another admin has the snapshot; this one reads the
 	// topics from their start.
 	snapshots := ""
@@ -65,17 +67,22 @@ func (c *adminCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := ensureTopics(ctx, kafka); err != nil {
+	if err := ensureTopics(ctx, kafka, ready); err != nil {
 		return err
 	}
 	following, stopFollowing := context.WithCancel(context.Background())
 	defer stopFollowing()
 	var parts errgroup.Group
 	parts.Go(func() error { return catalog.Run(following) })
+	ready.addErr("links", catalog.Ready)
+	ready.add(catalog.Status) // whose links can't be read can't write any either
 	if err := waitReady(ctx, "links", catalog.Ready); err != nil {
 		return err
 	}
-	ready.addErr("links", catalog.Ready)
+	if err := lobby.close(); err != nil {
+		return err
+	}
+	ready.started()
 	slog.Info("admin is ready", "admin", listener.Addr().String())
 	err = serveHTTP(ctx, listener, newAdmin(catalog, database, ring, c.PublicURL, ready, registry))
 	stopFollowing()
@@ -86,7 +93,7 @@ func newAdmin(c *catalog, database *clickhouse.DB, ring *tracker.KeyRing, public
 	return admin.New(admin.Options{
 		Links: c.links, Keys: c.keys, ClickIDs: tracker.NewClickIDs(ring),
 		LinkWriter: c.Catalog, ProgramWriter: c.Catalog, KeyWriter: c.Catalog,
-		Reporter: database, ClickFinder: database,
+		Reporter: database, ClickFinder: database, ValueFinder: database,
 		PublicURL: publicURL, Ready: ready.reasons, Gatherer: registry, Version: version,
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -38,7 +39,7 @@ func (c *edgeCommand) Run(ctx context.Context) error {
 		return err
 	}
 	defer listener.Close()
-	registry, ready := newRegistry(), &readiness{}
+	registry, ready := newRegistry(), newReadiness("edge")
 	if err := c.metricsFlags.serve(ctx, registry, ready); err != nil {
 		return err
 	}
@@ -71,6 +72,7 @@ func (c *edgeCommand) Run(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
+	ready.started()
 	slog.Info("edge is ready", "listen", listener.Addr().String(), "node", node.spool.Node().Number)
 	select {
 	case <-ctx.Done():
@@ -208,7 +210,7 @@ func (n *node) start(ctx context.Context, p nodeParts) error {
 	if n.client, err = pipeline.NewClient(p.kafka); err != nil {
 		return err
 	}
-	if err := n.claim(ctx); err != nil {
+	if err := n.claim(ctx, p.ready); err != nil {
 		return err
 	}
 	if err := n.startShipping(p); err != nil {
@@ -218,6 +220,7 @@ func (n *node) start(ctx context.Context, p nodeParts) error {
 		return err
 	}
 	p.ready.addErr("spool", n.spoolTrouble)
+	p.ready.remark(n.notes(p.catalog))
 	if err := waitReady(ctx, "links", p.catalog.Ready); err != nil {
 		return err
 	}
@@ -232,37 +235,22 @@ func (n *node) start(ctx context.Context, p nodeParts) error {
 	return nil
 }
 
-// claim sees that the spool has a node number, for as long as it takes.
-func (n *node) claim(ctx context.Context) error {
-	for !n.spool.Node().Known {
-		err := n.tryClaim(ctx)
-		if err == nil {
-			break
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		slog.Warn("a new node needs a number from Kafka before it can serve; trying again", "error", err)
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(time.Second):
-		}
+// claim sees that the spool has a node number, for as long as it takes to get
+// one from Kafka.
+func (n *node) claim(ctx context.Context, ready *readiness) error {
+	if n.spool.Node().Known {
+		return nil
 	}
-	return nil
-}
-
-func (n *node) tryClaim(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	if err := pipeline.EnsureTopics(ctx, n.client); err != nil {
-		return err
-	}
-	number, err := pipeline.ClaimNode(ctx, n.client, n.spool.Identity().String())
-	if err != nil {
-		return err
-	}
-	return n.spool.SetNode(number)
+	return retryStart(ctx, ready, "get a number for this new node from Kafka", func(ctx context.Context) error {
+		if err := pipeline.EnsureTopics(ctx, n.client); err != nil {
+			return err
+		}
+		number, err := pipeline.ClaimNode(ctx, n.client, n.spool.Identity().String())
+		if err != nil {
+			return err
+		}
+		return n.spool.SetNode(number)
+	})
 }
 
 // startShipping moves what spool and journal hold to Kafka until drain.
@@ -294,20 +282,49 @@ func (n *node) spoolTrouble() error {
 	return errors.Join(hits.DiskErr, actions.DiskErr)
 }
 
+// notes are what a node can live with: links that may be old, events that wait
+// in the spool because Kafka takes none, a ring that is not what it should be.
+func (n *node) notes(c *catalog) func() []string {
+	var ring []string
+	opening := n.spool.Opening()
+	if opening.RingLost {
+		ring = append(ring, fmt.Sprintf("the ring was lost before this start, with the clicks in it; the node is now number %d", n.spool.Node().Number))
+	}
+	if !opening.RingInMemory {
+		ring = append(ring, fmt.Sprintf("the ring %s is on no tmpfs, so redirects may wait for the disk; give --spool-ring", opening.RingPath))
+	}
+	if opening.RingBytes < n.flags.SpoolRingBytes {
+		ring = append(ring, fmt.Sprintf("the ring has %d bytes instead of %d: there was no room for more in %s, or it still held clicks", opening.RingBytes, n.flags.SpoolRingBytes, n.flags.SpoolRing))
+	}
+	return func() []string {
+		notes := append(slices.Clone(ring), c.Status()...)
+		for _, s := range n.shippers {
+			if err := s.Trouble(); err != nil {
+				notes = append(notes, err.Error())
+			}
+		}
+		return notes
+	}
+}
+
+// timeOfDay is when hits and actions are taken; nil is the machine's clock. Only
+// a build for fault tests has another (clock_chaos.go): there is no flag for it.
+var timeOfDay func() time.Time
+
 // newEdge puts the public listener together.
 func (n *node) newEdge(p nodeParts) (*tracker.Edge, error) {
 	clock := tracker.NewClock(n.spool.Node().Number, n.spool.LatestMs())
 	clickIDs, cookies := tracker.NewClickIDs(p.ring), tracker.NewCookies(p.ring)
 	actions := tracker.NewActions(tracker.ActionsOptions{
 		Keys: p.catalog.keys, Links: p.catalog.links, Sink: n.journal, ClickIDs: clickIDs, Cookies: cookies,
-		Proxies: n.proxies, Registerer: p.registry,
+		Proxies: n.proxies, Registerer: p.registry, Now: timeOfDay,
 	})
 	return tracker.NewEdge(tracker.EdgeOptions{
 		Links: p.catalog.links, Hits: n.spool, ClickIDs: clickIDs, Cookies: cookies, Clock: clock, Proxies: n.proxies,
 		CookieDomain: n.flags.CookieDomain, RootURL: n.flags.RootURL, NotFoundURL: n.flags.NotFoundURL,
-		IsAdmin: p.catalog.keys.IsAdmin, Ready: p.ready.reasons, Notes: p.catalog.Status,
+		IsAdmin: p.catalog.keys.IsAdmin, Ready: p.ready.reasons, Notes: p.ready.notes,
 		EventsHandler: actions.Events, PostbackHandler: actions.Postback, PixelHandler: actions.Pixel,
-		Registerer: p.registry,
+		Registerer: p.registry, Now: timeOfDay,
 	})
 }
 
@@ -347,25 +364,5 @@ func (n *node) close() {
 	}
 	if err := errors.Join(n.journal.Close(), n.spool.Close()); err != nil {
 		slog.Error("close the spool", "error", err)
-	}
-}
-
-// waitReady waits until a part is ready, and says every ten seconds why it is
-// not.
-func waitReady(ctx context.Context, part string, ready func() error) error {
-	for began, said := time.Now(), time.Duration(0); ; {
-		err := ready()
-		if err == nil {
-			return nil
-		}
-		if waited := time.Since(began); waited-said > 10*time.Second {
-			said = waited
-			slog.Warn("still waiting", "for", part, "reason", err)
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("wait for %s: %w: %v", part, ctx.Err(), err)
-		case <-time.After(20 * time.Millisecond):
-		}
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"strings"
 
@@ -82,6 +83,15 @@ func (f *clickhouseFlags) open(data dataDir) (*clickhouse.DB, error) {
 		return nil, fmt.Errorf("--clickhouse: %w", err)
 	}
 	return database, nil
+}
+
+// isEmbedded reports whether this is the engine of an installation in the data
+// directory: it lets in who has the password that lies there, as no other
+// ClickHouse does.
+func (f *clickhouseFlags) isEmbedded(data dataDir) bool {
+	password, err := data.clickhousePassword(false)
+	address, wrong := url.Parse(f.ClickHouse)
+	return err == nil && password != "" && wrong == nil && address.User == nil
 }
 
 type edgeFlags struct {

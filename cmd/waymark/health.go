@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,13 +17,37 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"waymark/clickhouse"
 )
 
 // readiness collects the reasons why a process should get no work, from each
-// of its parts. It is safe for concurrent use.
+// of its parts, and what an operator should know although it does work. It is
+// safe for concurrent use.
 type readiness struct {
-	mu     sync.Mutex
-	checks []func() []string
+	mu       sync.Mutex
+	starting string // the reason until the process has started, then ""
+	checks   []func() []string
+	remarks  []func() []string
+}
+
+// newReadiness is that of a process that starts: part is not ready until
+// started is called.
+func newReadiness(part string) *readiness { return &readiness{starting: part + ": is starting"} }
+
+// stuck says why starting takes its time.
+func (r *readiness) stuck(reason string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	part, _, _ := strings.Cut(r.starting, ":")
+	r.starting = part + ": is starting: " + reason
+}
+
+// started leaves the verdict to the parts.
+func (r *readiness) started() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.starting = ""
 }
 
 // add takes a part's check, which returns the reasons against, none if there
@@ -41,11 +68,33 @@ func (r *readiness) addErr(part string, check func() error) {
 	})
 }
 
+// remark takes what is no reason against the process, but worth knowing.
+func (r *readiness) remark(remarks func() []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.remarks = append(r.remarks, remarks)
+}
+
+// notes are the remarks of all parts.
+func (r *readiness) notes() []string {
+	r.mu.Lock()
+	remarks := r.remarks
+	r.mu.Unlock()
+	var notes []string
+	for _, remark := range remarks {
+		notes = append(notes, remark()...)
+	}
+	return notes
+}
+
 func (r *readiness) reasons() []string {
 	r.mu.Lock()
-	checks := r.checks
+	starting, checks := r.starting, r.checks
 	r.mu.Unlock()
 	var reasons []string
+	if starting != "" {
+		reasons = append(reasons, starting)
+	}
 	for _, check := range checks {
 		reasons = append(reasons, check()...)
 	}
@@ -87,10 +136,23 @@ func (p *probe) trouble() error {
 	return errors.New("has not been asked yet")
 }
 
-// newRegistry is a registry with the metrics of process and runtime.
+// watchClickHouse makes /readyz say that ClickHouse is away, also while nothing
+// is asked of it, until the context ends.
+func watchClickHouse(ctx context.Context, database *clickhouse.DB, ready *readiness) {
+	answers := &probe{ask: database.Ping}
+	go answers.run(ctx)
+	ready.addErr("clickhouse", answers.trouble)
+}
+
+// newRegistry is a registry with the metrics of build, process and runtime.
 func newRegistry() *prometheus.Registry {
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "waymark_build_info", Help: "1, with the version in the labels.",
+		ConstLabels: prometheus.Labels{"version": version, "go_version": runtime.Version()},
+	})
+	build.Set(1)
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return registry
 }
 
@@ -108,19 +170,25 @@ func (f *metricsFlags) serve(ctx context.Context, registry *prometheus.Registry,
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		writeReadiness(w, ready.reasons())
+		writeReadiness(w, ready)
 	})
+	slog.Info("serving metrics", "metrics", listener.Addr().String())
 	go serveHTTP(ctx, listener, mux)
 	return nil
 }
 
 // writeReadiness answers in the form of the edge's own /readyz.
-func writeReadiness(w http.ResponseWriter, reasons []string) {
+func writeReadiness(w http.ResponseWriter, ready *readiness) {
+	reasons := append([]string{}, ready.reasons()...)
+	state := map[string]any{"ready": len(reasons) == 0, "reasons": reasons}
+	if notes := ready.notes(); len(notes) > 0 {
+		state["notes"] = notes
+	}
 	w.Header().Set("Content-Type", "application/json")
 	if len(reasons) > 0 {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
-	json.NewEncoder(w).Encode(map[string]any{"ready": len(reasons) == 0, "reasons": append([]string{}, reasons...)})
+	json.NewEncoder(w).Encode(state)
 }
 
 // serveHTTP serves until the context ends, then lets requests finish.

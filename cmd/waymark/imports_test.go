@@ -17,7 +17,7 @@ var mayImport = map[string][]string{
 	"tracker":    {},
 	"pipeline":   {"tracker"},
 	"clickhouse": {"tracker"},
-	"bench":      {"cmd", "tracker", "pipeline", "clickhouse", "deploy"},
+	"bench":      {"cmd", "tracker", "pipeline", "clickhouse", "loadtest", "deploy"},
 	"loadtest":   {},
 	"deploy":     {},
 }

@@ -2,10 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -30,7 +27,7 @@ func (c *ingestCommand) Run(ctx context.Context) error {
 	if err := data.open(); err != nil {
 		return err
 	}
-	registry, ready := newRegistry(), &readiness{}
+	registry, ready := newRegistry(), newReadiness("ingest")
 	if err := c.metricsFlags.serve(ctx, registry, ready); err != nil {
 		return err
 	}
@@ -39,12 +36,13 @@ func (c *ingestCommand) Run(ctx context.Context) error {
 		return err
 	}
 	defer database.Close()
-	if err := retryStart(ctx, "prepare ClickHouse", func(ctx context.Context) error {
-		return database.Migrate(ctx, clickhouse.MigrateOptions{})
+	watchClickHouse(ctx, database, ready)
+	if err := retryStart(ctx, ready, "prepare ClickHouse", func(ctx context.Context) error {
+		return database.Migrate(ctx, clickhouse.MigrateOptions{Embedded: c.isEmbedded(data)})
 	}); err != nil {
 		return err
 	}
-	if err := ensureTopics(ctx, kafka); err != nil {
+	if err := ensureTopics(ctx, kafka, ready); err != nil {
 		return err
 	}
 	ingest, err := newIngest(kafka, database, c.Instance, registry)
@@ -52,6 +50,7 @@ func (c *ingestCommand) Run(ctx context.Context) error {
 		return err
 	}
 	ready.addErr("ingest", ingest.Ready)
+	ready.started()
 	slog.Info("ingest is running", "kafka", c.Kafka)
 	return ingest.Run(ctx)
 }
@@ -61,38 +60,4 @@ func newIngest(kafka pipeline.ClientOptions, store pipeline.Store, instance stri
 	return pipeline.NewIngest(pipeline.IngestOptions{
 		Clients: kafka, Store: store, Instance: instance, Registerer: registry,
 	})
-}
-
-// ensureTopics creates the topics that are missing, waiting for Kafka as long
-// as it takes. A topic that can't be used as it is ends the program.
-func ensureTopics(ctx context.Context, kafka pipeline.ClientOptions) error {
-	client, err := pipeline.NewClient(kafka)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	return retryStart(ctx, "prepare the topics", func(ctx context.Context) error { return pipeline.EnsureTopics(ctx, client) })
-}
-
-// retryStart repeats a step of starting up that needs another system, until
-// it works. What waiting can't mend is returned at once.
-func retryStart(ctx context.Context, doing string, step func(context.Context) error) error {
-	for {
-		attempt, cancel := context.WithTimeout(ctx, 30*time.Second)
-		err := step(attempt)
-		cancel()
-		var unusable *pipeline.TopicError
-		if err == nil || errors.As(err, &unusable) {
-			return err
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		slog.Warn(fmt.Sprintf("can't %s yet, trying again", doing), "error", err)
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(time.Second):
-		}
-	}
 }

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// lobby answers the public listener while the node is not ready to: with 503
-// and the reasons, so that a load balancer sees a node that starts and not one
-// that hangs. A node without a number or links may wait for Kafka for hours.
+// lobby answers a listener while the process is not ready to: with 503 and the
+// reasons, so that a load balancer sees one that starts and not one that hangs.
+// A node without a number or links may wait for Kafka for hours.
 type lobby struct {
 	listener *net.TCPListener
 	server   *http.Server
@@ -21,11 +21,11 @@ func openLobby(listener net.Listener, ready *readiness) *lobby {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) {
-		writeReadiness(w, append([]string{"edge: is starting"}, ready.reasons()...))
+		writeReadiness(w, ready)
 	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Retry-After", "1")
-		http.Error(w, "the node is starting, try again", http.StatusServiceUnavailable)
+		http.Error(w, "starting, try again", http.StatusServiceUnavailable)
 	})
 	l.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	l.server.SetKeepAlivesEnabled(false) // or the connections would outlive the lobby

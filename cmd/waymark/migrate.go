@@ -18,7 +18,7 @@ func (c *migrateCommand) Run(ctx context.Context) error {
 		return err
 	}
 	defer database.Close()
-	if err := database.Migrate(ctx, clickhouse.MigrateOptions{}); err != nil {
+	if err := database.Migrate(ctx, clickhouse.MigrateOptions{Embedded: c.isEmbedded(c.dir())}); err != nil {
 		return err
 	}
 	fmt.Println("the schema is current")

@@ -64,9 +64,9 @@ type installation struct {
 	stops []func()       // in the order of starting
 }
 
-func (c *upCommand) Run(ctx context.Context) error {
-	in := &installation{upCommand: *c, data: c.dir(), registry: newRegistry(), ready: &readiness{}}
-	defer in.stop()
+func (c *upCommand) Run(ctx context.Context) (err error) {
+	in := &installation{upCommand: *c, data: c.dir(), registry: newRegistry(), ready: newReadiness("up")}
+	defer func() { in.stop(err) }()
 	for _, step := range []func(context.Context) error{
 		in.prepare, in.startBroker, in.startEngine, in.startCatalog, in.startIngest, in.startEdge, in.startAdmin,
 	} {
@@ -74,6 +74,7 @@ func (c *upCommand) Run(ctx context.Context) error {
 			return err
 		}
 	}
+	in.ready.started()
 	if err := waitReady(ctx, "all parts", func() error { return joinReasons(in.ready.reasons()) }); err != nil {
 		return err
 	}
@@ -98,10 +99,12 @@ func joinReasons(reasons []string) error {
 // onStop notes how to stop a part; parts stop in the reverse order.
 func (in *installation) onStop(stop func()) { in.stops = append(in.stops, stop) }
 
-func (in *installation) stop() {
+// stop stops the parts, in good time: one that hangs does not keep the program.
+// err is why it stops, nil for an interrupt.
+func (in *installation) stop(err error) {
 	timer := time.AfterFunc(upStopTimeout, func() {
 		slog.Error("a part does not stop; what it had is on disk and goes on at the next start")
-		os.Exit(0)
+		os.Exit(exitCode("up", err))
 	})
 	defer timer.Stop()
 	for i := len(in.stops) - 1; i >= 0; i-- {
@@ -237,11 +240,12 @@ func (in *installation) startEngine(ctx context.Context) error {
 	answers := &probe{ask: in.database.Ping}
 	in.background(answers.run)
 	in.ready.addErr("engine", answers.trouble)
+	registerEngine(in.registry, in.engine, answers)
 	return in.database.Migrate(ctx, clickhouse.MigrateOptions{Embedded: true})
 }
 
 func (in *installation) startCatalog(ctx context.Context) (err error) {
-	if err := ensureTopics(ctx, in.kafka()); err != nil {
+	if err := ensureTopics(ctx, in.kafka(), in.ready); err != nil {
 		return err
 	}
 	if in.catalog, err = openCatalog(in.node.snapshotDir(), "up", in.kafka(), in.adminKey, in.registry); err != nil {

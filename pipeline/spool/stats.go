@@ -12,6 +12,7 @@ import (
 type Stats struct {
 	RingBytes    uint64 // neither acknowledged nor on disk
 	RingBytesMax uint64
+	RingLost     bool  // at the last start, with the records that were not on disk
 	SegmentBytes int64 // files, those set aside as corrupt included
 	Segments     int   // files still to be read
 	UnackedBytes uint64
@@ -47,7 +48,7 @@ func (s *Spool) Stats() Stats {
 	}
 	acked := s.ackedLocked()
 	tail := Position(atomic.LoadUint64(s.ring.tail))
-	st.RingBytes, st.RingBytesMax = s.ring.used(), s.ring.size
+	st.RingBytes, st.RingBytesMax, st.RingLost = s.ring.used(), s.ring.size, s.opening.RingLost
 	st.UnackedBytes = uint64(tail - acked)
 	st.Appended = atomic.LoadUint64(s.ring.ordinal) - s.first
 	var header [frameHeaderBytes]byte
@@ -152,6 +153,8 @@ func newCollector(prefix string, withRing bool, stats func() Stats) *collector {
 		func(s Stats) float64 { return float64(s.RingBytes) })
 	add(g, "ring_max_bytes", "Size of the memory ring.",
 		func(s Stats) float64 { return float64(s.RingBytesMax) })
+	add(g, "ring_lost_state", "1 if the ring was lost before this start, with the records that were not on disk.",
+		func(s Stats) float64 { return oneIf(s.RingLost) })
 	add(n, "spilled_bytes_total", "Bytes moved from the ring to disk.",
 		func(s Stats) float64 { return float64(s.SpilledBytes) })
 	return c

@@ -46,6 +46,19 @@ func (s *server) authorize(ctx huma.Context, next func(huma.Context)) {
 	}
 }
 
+// refuseRepeats refuses a query parameter that is given twice. Taking the first
+// was rejected: whoever asks for by=a&by=b means both, and would get one.
+func (s *server) refuseRepeats(ctx huma.Context, next func(huma.Context)) {
+	u := ctx.URL()
+	for name, values := range u.Query() {
+		if len(values) > 1 {
+			s.refuse(ctx, queryProblem(name, "is given %d times; give it once", len(values)))
+			return
+		}
+	}
+	next(ctx)
+}
+
 // refuse answers with a problem before a route's handler is reached.
 func (s *server) refuse(ctx huma.Context, p *Problem) {
 	for name, values := range p.GetHeaders() {

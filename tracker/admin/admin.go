@@ -51,6 +51,11 @@ type ClickFinder interface {
 	ClickHistory(ctx context.Context, click tracker.Click) (*tracker.ClickHistory, error)
 }
 
+// ValueFinder knows whether any action of a programme has a value.
+type ValueFinder interface {
+	HasValue(ctx context.Context, program string) (bool, error)
+}
+
 // Options is what New needs; the last group may be left out.
 type Options struct {
 	Links    *tracker.Links
@@ -62,6 +67,7 @@ type Options struct {
 	KeyWriter     KeyWriter
 	Reporter      Reporter
 	ClickFinder   ClickFinder
+	ValueFinder   ValueFinder
 
 	// PublicURL is where the edge answers, without a slash at its end; QR codes
 	// of links without a domain of their own lead there.
@@ -107,7 +113,7 @@ func New(o Options) http.Handler {
 		"key": {Type: "http", Scheme: "bearer", Description: "An API key. Role read reads, role admin also writes."},
 	}
 	s.api = humago.New(s.mux, config)
-	s.api.UseMiddleware(s.authorize)
+	s.api.UseMiddleware(s.authorize, s.refuseRepeats)
 	s.registerLinks()
 	s.registerQR()
 	s.registerPrograms()

@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -116,6 +119,7 @@ type answers struct {
 	report  tracker.Report
 	query   tracker.ReportQuery
 	history tracker.ClickHistory
+	valued  string // the programme that has values
 	err     error
 }
 
@@ -133,6 +137,10 @@ func (a *answers) Report(_ context.Context, query tracker.ReportQuery) (*tracker
 
 func (a *answers) ClickHistory(context.Context, tracker.Click) (*tracker.ClickHistory, error) {
 	return &a.history, a.err
+}
+
+func (a *answers) HasValue(_ context.Context, program string) (bool, error) {
+	return program == a.valued, a.err
 }
 
 var testNow = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
@@ -180,7 +188,7 @@ func newFixture(t testing.TB) *fixture {
 	f.clickIDs = tracker.NewClickIDs(ring)
 	f.handler = New(Options{
 		Links: links, Keys: f.keys, ClickIDs: f.clickIDs,
-		LinkWriter: f.catalog, ProgramWriter: f.catalog, KeyWriter: f.catalog, Reporter: f.answers, ClickFinder: f.answers,
+		LinkWriter: f.catalog, ProgramWriter: f.catalog, KeyWriter: f.catalog, Reporter: f.answers, ClickFinder: f.answers, ValueFinder: f.answers,
 		PublicURL: "https://go.example", Ready: func() []string { return f.reasons },
 		Gatherer: prometheus.NewRegistry(), Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Now: func() time.Time { return testNow },
@@ -269,6 +277,8 @@ func TestNoRoute(t *testing.T) {
 		t.Errorf("Allow: %s", got)
 	}
 	f.wantFault(t, 422, "colour", "GET", "/v1/links?colour=red", f.admin, "")
+	f.wantFault(t, 422, "by", "GET", "/v1/reports/channels?hits=gross&by=channel&by=campaign", f.admin, "")
+	f.wantFault(t, 422, "limit", "GET", "/v1/links?limit=1&limit=1", f.admin, "")
 }
 
 func TestReadiness(t *testing.T) {
@@ -286,7 +296,8 @@ func TestFailuresKeepTheirSecrets(t *testing.T) {
 	if problem := f.want(t, 500, "GET", "/v1/reports/funnel", f.admin, ""); strings.Contains(fmt.Sprint(problem), "hunter2") {
 		t.Errorf("told %v", problem)
 	}
-	for _, err := range []error{tracker.ErrUnavailable, context.DeadlineExceeded} {
+	refused := &url.Error{Op: "Post", URL: "http://10.0.0.1:8123", Err: &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}}
+	for _, err := range []error{tracker.ErrUnavailable, context.DeadlineExceeded, refused, io.ErrUnexpectedEOF} {
 		f.answers.err, f.catalog.err = fmt.Errorf("insert: %w", err), fmt.Errorf("produce: %w", err)
 		f.want(t, 503, "GET", "/v1/reports/funnel", f.admin, "")
 		if f.lastHeader.Get("Retry-After") == "" {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"strings"
 
@@ -80,12 +82,19 @@ func problemOf(err error, in string) *Problem {
 		return fieldProblem(http.StatusConflict, "body", "code", "a link with this code already exists; choose another one or leave it out")
 	case errors.Is(err, tracker.ErrNotFound):
 		return newProblem(http.StatusNotFound, "there is no such thing here")
-	case errors.Is(err, tracker.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+	case errors.Is(err, tracker.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled), isAway(err):
 		return newProblem(http.StatusServiceUnavailable, "temporarily unavailable; try again")
 	}
 	p := newProblem(http.StatusInternalServerError, "something went wrong; the log of this server says what")
 	p.cause = err
 	return p
+}
+
+// isAway reports whether another system could not be reached, or went away
+// before it had answered.
+func isAway(err error) bool {
+	_, network := errors.AsType[net.Error](err)
+	return network || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // humaProblem is a problem that huma found by itself: a parameter against its

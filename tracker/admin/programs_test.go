@@ -1,7 +1,9 @@
 package admin
 
 import (
+	"errors"
 	"reflect"
+	"strings"
 	"testing"
 )
 
@@ -28,6 +30,35 @@ func TestPrograms(t *testing.T) {
 	f.wantFault(t, 422, "colour", "PUT", "/v1/programs/insurance", f.admin, `{"colour":1}`)
 	f.wantFault(t, 400, "", "PUT", "/v1/programs/insurance", f.admin, `no`)
 	f.wantFault(t, 404, "name", "GET", "/v1/programs/nope", f.admin, "")
+}
+
+// TestProgramKeepsItsMeaning: what was reported in one currency, or tells two
+// links apart by case, stays so.
+func TestProgramKeepsItsMeaning(t *testing.T) {
+	f := newFixture(t)
+	f.answers.valued = "wedding"
+	f.wantFault(t, 422, "currency", "PUT", "/v1/programs/wedding", f.admin, `{"currency":"USD"}`)
+	f.want(t, 200, "PUT", "/v1/programs/wedding", f.admin, `{"currency":"EUR","code_prefix":"JOY"}`)
+	f.want(t, 200, "PUT", "/v1/programs/general", f.admin, `{"currency":"USD"}`)
+	f.answers.err = errors.New("ClickHouse is away")
+	f.want(t, 503, "PUT", "/v1/programs/wedding", f.admin, `{"currency":"USD"}`)
+	f.want(t, 200, "PUT", "/v1/programs/other", f.admin, `{"currency":"USD"}`)
+	f.answers.err = nil
+
+	for _, link := range []string{`{"code":"Größe"}`, `{"code":"one"}`, `{"code":"GRÖßE","domain":"a.example"}`, `{"code":"ONE","program":"wedding"}`} {
+		f.want(t, 201, "POST", "/v1/links", f.admin, strings.Replace(link, "{", `{"url":"https://example.com/",`, 1))
+	}
+	f.want(t, 200, "PUT", "/v1/programs/general", f.admin, `{"currency":"USD","case_insensitive":true}`) // one is of another programme, one of another domain
+	f.wantFault(t, 409, "case_insensitive", "PUT", "/v1/programs/wedding", f.admin, `{"case_insensitive":true}`)
+	f.want(t, 200, "PUT", "/v1/programs/general", f.admin, `{"currency":"USD"}`)
+	f.want(t, 200, "PUT", "/v1/programs/wedding", f.admin, `{"case_insensitive":true}`)
+	f.want(t, 200, "PUT", "/v1/programs/wedding", f.admin, `{}`)
+	f.want(t, 201, "POST", "/v1/links", f.admin, `{"url":"https://example.com/","code":"GRÖSSE"}`)
+	f.want(t, 201, "POST", "/v1/links", f.admin, `{"url":"https://example.com/","code":"GRÖßE"}`)
+	problem := f.want(t, 409, "PUT", "/v1/programs/general", f.admin, `{"currency":"USD","case_insensitive":true}`)
+	if detail := problem["detail"].(string); !strings.Contains(detail, `"Größe"`) || !strings.Contains(detail, `"GRÖßE"`) {
+		t.Errorf("the problem is %s", detail)
+	}
 }
 
 func TestProgramsOfAKeyWithAProgram(t *testing.T) {

@@ -3,6 +3,7 @@ package admin
 import (
 	"bytes"
 	"context"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -35,7 +36,21 @@ type reportInput struct {
 	Granularity string `query:"granularity" enum:"hour,day,week,month" default:"day" doc:"Length of a step, where the report has a time axis."`
 	TZ          string `query:"tz" default:"UTC" doc:"IANA time zone of dates and steps." example:"Europe/Vienna"`
 	Limit       int    `query:"limit" default:"1000" minimum:"1" maximum:"100000" doc:"Rows at most, the largest first."`
-	Format      string `query:"format" enum:"json,csv,ndjson" default:"json" doc:"csv and ndjson have the rows only."`
+
+	Campaign     string `query:"campaign" doc:"Only this campaign. This and the following are for reports that have the dimension."`
+	Channel      string `query:"channel" doc:"Only this channel."`
+	Link         string `query:"link" doc:"Only this link: its code, after the domain and a slash unless that is the default one."`
+	Referrer     string `query:"referrer" doc:"Only links of this referrer."`
+	ReferrerType string `query:"referrer_type" doc:"Only links of referrers of this type."`
+	Country      string `query:"country" doc:"Only visitors from this country, ISO 3166-1 alpha-2."`
+	Device       string `query:"device" doc:"Only visitors on this kind of device."`
+
+	Model  string `query:"model" enum:"first,last,linear,time_decay,position,markov,shapley" doc:"How the report attribution divides a conversion between the touches before it. Default: last."`
+	Format string `query:"format" enum:"json,csv,ndjson" default:"json" doc:"csv and ndjson have the rows only."`
+
+	HalfLifeDays float64 `query:"half_life_days" exclusiveMinimum:"0" doc:"Of the model time_decay: a touch so many days before another gets half its credit. Default: 7."`
+	FirstShare   float64 `query:"first_share" exclusiveMinimum:"0" maximum:"1" doc:"Of the model position: the share of the first touch. Default: 0.4."`
+	LastShare    float64 `query:"last_share" exclusiveMinimum:"0" maximum:"1" doc:"Of the model position: the share of the last touch; the rest is for those between. Default: 0.4."`
 }
 
 func (s *server) registerReports() {
@@ -112,7 +127,9 @@ func (s *server) reportQuery(key *tracker.APIKey, in *reportInput) (query tracke
 		}
 		return query, queryProblem("by", "must be one of %s", strings.Join(by, ", "))
 	}
-	query = tracker.ReportQuery{Name: in.Name, By: in.By, Hits: in.Hits, Granularity: in.Granularity, TZ: in.TZ, Limit: in.Limit}
+	query = tracker.ReportQuery{Name: in.Name, By: in.By, Hits: in.Hits, Granularity: in.Granularity, TZ: in.TZ, Limit: in.Limit,
+		Model: in.Model, HalfLifeDays: in.HalfLifeDays, FirstShare: in.FirstShare, LastShare: in.LastShare}
+	query.Filters = in.filters()
 	if query.Program, err = chooseProgram(key, "query", in.Program); err != nil {
 		return query, err
 	}
@@ -121,6 +138,19 @@ func (s *server) reportQuery(key *tracker.APIKey, in *reportInput) (query tracke
 	}
 	query.From, query.To, err = s.period(in)
 	return query, err
+}
+
+// filters are those that were given, nil for none.
+func (in *reportInput) filters() map[string]string {
+	all := map[string]string{
+		"campaign": in.Campaign, "channel": in.Channel, "link": in.Link, "referrer": in.Referrer,
+		"referrer_type": in.ReferrerType, "country": in.Country, "device": in.Device,
+	}
+	maps.DeleteFunc(all, func(_, value string) bool { return value == "" })
+	if len(all) == 0 {
+		return nil
+	}
+	return all
 }
 
 // period is the time that a report covers, whole days unless times are given.
