@@ -2,9 +2,11 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -12,12 +14,9 @@ import (
 // in ClickHouse yet. An ingest that has never committed lags by all there are.
 func IngestLag(ctx context.Context, client *kgo.Client) (int64, error) {
 	adm := kadm.NewClient(client)
-	committed, err := adm.FetchOffsets(ctx, IngestGroup)
-	if err == nil {
-		err = committed.Error()
-	}
+	committed, err := ingestCommitted(ctx, adm)
 	if err != nil {
-		return 0, fmt.Errorf("ask how far ingest is: %w", err)
+		return 0, err
 	}
 	starts, err := adm.ListStartOffsets(ctx, TopicClicks, TopicActions)
 	if err != nil {
@@ -39,4 +38,20 @@ func IngestLag(ctx context.Context, client *kgo.Client) (int64, error) {
 		lag += max(0, end.Offset-from)
 	})
 	return lag, nil
+}
+
+// ingestCommitted are the offsets that ingest has committed, none where it has
+// never run.
+func ingestCommitted(ctx context.Context, adm *kadm.Client) (kadm.OffsetResponses, error) {
+	committed, err := adm.FetchOffsets(ctx, IngestGroup)
+	if errors.Is(err, kerr.GroupIDNotFound) {
+		return nil, nil
+	}
+	if err == nil {
+		err = committed.Error()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ask how far ingest is: %w", err)
+	}
+	return committed, nil
 }

@@ -1,5 +1,6 @@
 -- The identities of all actions, so that a repeat counts once for ever. Ingest asks it for thousands at a time by hash;
--- event and key are kept too, since two identities that share a hash must not silence a conversion.
+-- event and key are kept too, since two identities that share a hash must not silence a conversion. Imported hits are
+-- here, too: they have an id, which hits that a node took have not.
 CREATE TABLE IF NOT EXISTS waymark.action_ids
 (
     hash       UInt64                  COMMENT 'xxHash64 of event, a zero byte and key',
@@ -13,7 +14,7 @@ CREATE TABLE IF NOT EXISTS waymark.action_ids
 ENGINE = {{engine "MergeTree"}}
 ORDER BY hash
 SETTINGS {{window}}, index_granularity = 1024
-COMMENT 'Identities of all actions, by which ingest drops repeats';
+COMMENT 'Identities of all actions and imported hits, by which ingest drops repeats';
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS waymark.action_ids_view TO waymark.action_ids AS
 SELECT
@@ -22,4 +23,4 @@ SELECT
     concat(if(bitAnd(reasons, 128) = 0, '', 'u'), if(order_id != '', concat('o:', order_id), concat('i:', id))) AS key,
     program, source, partition, offset
 FROM waymark.events
-WHERE stage != 'clicked' AND (order_id != '' OR id != '');
+WHERE order_id != '' OR id != '';

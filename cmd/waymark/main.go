@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/pprof"
 	"strings"
 	"syscall"
 
@@ -26,10 +27,13 @@ type commands struct {
 	Migrate  migrateCommand  `cmd:"" help:"Bring a ClickHouse to the current schema."`
 	Links    linksCommand    `cmd:"" help:"Create, import and export links."`
 	Keys     keysCommand     `cmd:"" help:"Create, list and revoke API keys."`
+	Events   eventsCommand   `cmd:"" help:"Import the history of another system."`
 	Demo     demoCommand     `cmd:"" help:"Drive a simulated programme through the real HTTP endpoints and check every count."`
 	Loadtest loadtestCommand `cmd:"" help:"Open-loop load with a ledger, and its comparison with ClickHouse."`
 	Audit    auditCommand    `cmd:"" help:"Prove that Kafka, events and every materialised view agree, and repair what does not."`
 	Version  versionCommand  `cmd:"" help:"Print the version."`
+
+	CPUProfile string `name:"cpu-profile" help:"Write a CPU profile of the process to this file at its orderly end." type:"path" placeholder:"FILE"`
 }
 
 func main() {
@@ -48,8 +52,33 @@ func main() {
 	parser.FatalIfErrorf(err)
 	// After the first signal a second one ends the process at once.
 	context.AfterFunc(ctx, stop)
-	if err := command.Run(); err != nil && !errors.Is(err, context.Canceled) {
-		fmt.Fprintln(os.Stderr, "waymark "+strings.Fields(command.Command())[0]+": "+err.Error())
-		os.Exit(1)
+	err = profiled(cli.CPUProfile, func() error { return command.Run() })
+	os.Exit(exitCode(strings.Fields(command.Command())[0], err))
+}
+
+// profiled runs with a CPU profile, unless the path is empty.
+func profiled(path string, run func() error) error {
+	if path == "" {
+		return run()
 	}
+	file, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("create the file of --cpu-profile: %w", err)
+	}
+	if err := pprof.StartCPUProfile(file); err != nil {
+		return errors.Join(fmt.Errorf("profile the process: %w", err), file.Close())
+	}
+	err = run()
+	pprof.StopCPUProfile()
+	return errors.Join(err, file.Close())
+}
+
+// exitCode is that of a command that ended with an error or nil. It prints the
+// error. To be interrupted is none.
+func exitCode(command string, err error) int {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return 0
+	}
+	fmt.Fprintln(os.Stderr, "waymark "+command+": "+err.Error())
+	return 1
 }
