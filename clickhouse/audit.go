@@ -33,7 +33,7 @@ const auditSettings = "max_bytes_before_external_group_by = 536870912, max_bytes
 func (db *DB) Holdings(ctx context.Context, since time.Time) ([]tracker.Holding, error) {
 	var all []tracker.Holding
 	err := db.scan(ctx, `
-SELECT source, partition, countIf(stage = 'clicked'), countIf(stage != 'clicked'),
+SELECT source, partition, countIf(stage = 'clicked' AND node != 0), countIf(stage != 'clicked' OR node = 0),
     if(countIf(time >= {since:DateTime64(3, 'UTC')}) = 0, max(offset) + 1, minIf(offset, time >= {since:DateTime64(3, 'UTC')})), max(offset) + 1
 FROM waymark.events
 GROUP BY source, partition
@@ -240,7 +240,7 @@ func (db *DB) HasHits(ctx context.Context, hits []tracker.NodeOrdinal) (map[trac
 // it. The audit takes it from events: action_ids is among what it checks.
 const (
 	actionKey     = "concat(if(bitAnd(reasons, 128) = 0, '', 'u'), if(order_id != '', concat('o:', order_id), concat('i:', id)))"
-	withAnAction  = "stage != 'clicked' AND (order_id != '' OR id != '')"
+	withAnAction  = "(stage != 'clicked' OR node = 0) AND (order_id != '' OR id != '')" // imported hits too
 	actionKeyHash = "xxHash64(concat(event, '\\0', " + actionKey + "))"
 )
 

@@ -2,52 +2,20 @@ package clickhouse
 
 import (
 	"fmt"
-	"sync"
+	"maps"
+	"slices"
 
-	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/shopspring/decimal"
 
 	"waymark/tracker"
 	"waymark/tracker/wire"
 )
 
-// column is a column of events: its type, and how a block fills it.
+// column is a column of events: its type, and how it takes rows of a block.
 type column struct {
 	name, kind string
-	fill       func(driver.BatchColumn, *tracker.Block, *scratch) error
-}
-
-// scratch holds the values of one column while they are handed over, reused
-// from column to column and block to block: a block of 500,000 rows would
-// otherwise leave 300 MB of garbage.
-type scratch struct {
-	strings  []string
-	uint16s  []uint16
-	uint32s  []uint32
-	uint64s  []uint64
-	int64s   []int64
-	decimals []decimal.Decimal
-}
-
-var scratches = sync.Pool{New: func() any { return new(scratch) }}
-
-// free gives s back without the text that it points to.
-func (s *scratch) free() {
-	clear(s.strings)
-	clear(s.decimals)
-	scratches.Put(s)
-}
-
-// values maps a block's rows into a reused slice.
-func values[T any](slice *[]T, block *tracker.Block, get func(*wire.Event, *tracker.Row) T) []T {
-	if cap(*slice) < len(block.Rows) {
-		*slice = make([]T, len(block.Rows))
-	}
-	*slice = (*slice)[:len(block.Rows)]
-	for i := range block.Rows {
-		(*slice)[i] = get(block.Rows[i].Event, &block.Rows[i])
-	}
-	return *slice
+	items      int // 1 for arrays, 2 for maps
+	add        func(*values, *tracker.Block, []tracker.Row)
 }
 
 const (
@@ -56,130 +24,155 @@ const (
 	moment  = "DateTime64(3, 'UTC')"
 )
 
-func textColumn(name, kind string, get func(*wire.Event) string) column {
-	return column{name, kind, func(c driver.BatchColumn, b *tracker.Block, s *scratch) error {
-		return c.Append(values(&s.strings, b, func(e *wire.Event, _ *tracker.Row) string { return get(e) }))
+func textColumn(name string, get func(*wire.Event) string) column {
+	return column{name, text, 0, func(v *values, _ *tracker.Block, rows []tracker.Row) {
+		for i := range rows {
+			v.text(get(rows[i].Event))
+		}
+	}}
+}
+
+func keywordColumn(name string, get func(*wire.Event) string) column {
+	return column{name, keyword, 0, func(v *values, _ *tracker.Block, rows []tracker.Row) {
+		for i := range rows {
+			v.words.add(get(rows[i].Event))
+		}
 	}}
 }
 
 func uint16Column(name string, get func(*wire.Event) uint32) column {
-	return column{name, "UInt16", func(c driver.BatchColumn, b *tracker.Block, s *scratch) error {
-		return c.Append(values(&s.uint16s, b, func(e *wire.Event, _ *tracker.Row) uint16 { return uint16(get(e)) }))
+	return column{name, "UInt16", 0, func(v *values, _ *tracker.Block, rows []tracker.Row) {
+		for i := range rows {
+			v.uint16(uint16(get(rows[i].Event)))
+		}
 	}}
 }
 
 func uint32Column(name string, get func(*wire.Event) uint32) column {
-	return column{name, "UInt32", func(c driver.BatchColumn, b *tracker.Block, s *scratch) error {
-		return c.Append(values(&s.uint32s, b, func(e *wire.Event, _ *tracker.Row) uint32 { return get(e) }))
-	}}
-}
-
-func uint64Column(name string, get func(*wire.Event, *tracker.Row) uint64) column {
-	return column{name, "UInt64", func(c driver.BatchColumn, b *tracker.Block, s *scratch) error {
-		return c.Append(values(&s.uint64s, b, get))
-	}}
-}
-
-func int64Column(name, kind string, get func(*wire.Event, *tracker.Row) int64) column {
-	return column{name, kind, func(c driver.BatchColumn, b *tracker.Block, s *scratch) error {
-		return c.Append(values(&s.int64s, b, get))
-	}}
-}
-
-// listColumn is for what few rows have; its slices are not reused.
-func listColumn[T any](name, kind string, get func(*wire.Event) T) column {
-	return column{name, kind, func(c driver.BatchColumn, b *tracker.Block, _ *scratch) error {
-		var list []T
-		return c.Append(values(&list, b, func(e *wire.Event, _ *tracker.Row) T { return get(e) }))
-	}}
-}
-
-// touchList picks one field of an event's touches.
-func touchList[T any](get func(*wire.Touch) T) func(*wire.Event) []T {
-	return func(e *wire.Event) []T {
-		if len(e.Touches) == 0 {
-			return nil
+	return column{name, "UInt32", 0, func(v *values, _ *tracker.Block, rows []tracker.Row) {
+		for i := range rows {
+			v.uint32(get(rows[i].Event))
 		}
-		list := make([]T, len(e.Touches))
-		for i, touch := range e.Touches {
-			list[i] = get(touch)
+	}}
+}
+
+func uint64Column(name, kind string, get func(*wire.Event) uint64) column {
+	return column{name, kind, 0, func(v *values, _ *tracker.Block, rows []tracker.Row) {
+		for i := range rows {
+			v.uint64(get(rows[i].Event))
 		}
-		return list
+	}}
+}
+
+// touchColumn is one field of the touches of an event.
+func touchColumn(name, kind string, add func(*values, *wire.Touch)) column {
+	return column{name, "Array(" + kind + ")", 1, func(v *values, _ *tracker.Block, rows []tracker.Row) {
+		for i := range rows {
+			touches := rows[i].Event.Touches
+			v.list(len(touches))
+			for _, touch := range touches {
+				add(&v.items[0], touch)
+			}
+		}
+	}}
+}
+
+// addProperties sorts the keys: the same range always gives the same block.
+func addProperties(v *values, _ *tracker.Block, rows []tracker.Row) {
+	for i := range rows {
+		properties := rows[i].Event.Properties
+		v.list(len(properties))
+		if len(properties) == 0 {
+			continue
+		}
+		for _, key := range slices.Sorted(maps.Keys(properties)) {
+			v.items[0].words.add(key)
+			v.items[1].text(properties[key])
+		}
 	}
 }
 
-// fillValue reads the decimals. Ingest has checked them, so an error is a bug
-// there, reported with the offset.
-func fillValue(c driver.BatchColumn, b *tracker.Block, s *scratch) error {
-	var bad error
-	list := values(&s.decimals, b, func(e *wire.Event, r *tracker.Row) decimal.Decimal {
-		if e.Value == "" {
-			return decimal.Decimal{}
+// addValues reads the decimals into millionths. Ingest has checked them, so an
+// error is a bug there, reported with the offset.
+func addValues(v *values, _ *tracker.Block, rows []tracker.Row) {
+	for i := range rows {
+		given := rows[i].Event.Value
+		if given == "" {
+			v.uint64(0)
+			continue
 		}
-		value, err := decimal.NewFromString(e.Value)
-		if err != nil && bad == nil {
-			bad = fmt.Errorf("read the value at offset %d: %w", r.Offset, err)
+		value, err := decimal.NewFromString(given)
+		if err != nil && v.err == nil {
+			v.err = fmt.Errorf("read the value at offset %d: %w", rows[i].Offset, err)
 		}
-		return value
-	})
-	if bad != nil {
-		return bad
+		v.uint64(uint64(value.Shift(6).IntPart()))
 	}
-	return c.Append(list)
 }
 
 // eventColumns are the stored columns of events, in the order of its table.
 var eventColumns = []column{
-	textColumn("event", keyword, func(e *wire.Event) string { return e.Event }),
-	textColumn("stage", keyword, func(e *wire.Event) string { return e.Stage }),
-	int64Column("time", moment, func(e *wire.Event, _ *tracker.Row) int64 { return int64(e.TimeMs) }),
-	textColumn("program", keyword, func(e *wire.Event) string { return e.Program }),
-	textColumn("campaign", keyword, func(e *wire.Event) string { return e.Campaign }),
-	textColumn("channel", keyword, func(e *wire.Event) string { return e.Channel }),
+	keywordColumn("event", func(e *wire.Event) string { return e.Event }),
+	keywordColumn("stage", func(e *wire.Event) string { return e.Stage }),
+	uint64Column("time", moment, func(e *wire.Event) uint64 { return e.TimeMs }),
+	keywordColumn("program", func(e *wire.Event) string { return e.Program }),
+	keywordColumn("campaign", func(e *wire.Event) string { return e.Campaign }),
+	keywordColumn("channel", func(e *wire.Event) string { return e.Channel }),
 	uint32Column("link", func(e *wire.Event) uint32 { return e.Link }),
-	textColumn("code", text, func(e *wire.Event) string { return e.Code }),
-	textColumn("domain", keyword, func(e *wire.Event) string { return e.Domain }),
-	textColumn("referrer_id", text, func(e *wire.Event) string { return e.ReferrerId }),
-	textColumn("referrer_type", keyword, func(e *wire.Event) string { return e.ReferrerType }),
-	textColumn("referee_type", keyword, func(e *wire.Event) string { return e.RefereeType }),
+	textColumn("code", func(e *wire.Event) string { return e.Code }),
+	keywordColumn("domain", func(e *wire.Event) string { return e.Domain }),
+	textColumn("referrer_id", func(e *wire.Event) string { return e.ReferrerId }),
+	keywordColumn("referrer_type", func(e *wire.Event) string { return e.ReferrerType }),
+	keywordColumn("referee_type", func(e *wire.Event) string { return e.RefereeType }),
 	uint16Column("node", func(e *wire.Event) uint32 { return e.Node }),
 	uint16Column("sequence", func(e *wire.Event) uint32 { return e.Sequence }),
 	uint32Column("reasons", func(e *wire.Event) uint32 { return e.Reasons }),
-	uint64Column("visitor_id", func(e *wire.Event, _ *tracker.Row) uint64 { return e.VisitorId }),
-	int64Column("click_time", moment, func(e *wire.Event, _ *tracker.Row) int64 { return int64(e.ClickTimeMs) }),
+	uint64Column("visitor_id", "UInt64", func(e *wire.Event) uint64 { return e.VisitorId }),
+	uint64Column("click_time", moment, func(e *wire.Event) uint64 { return e.ClickTimeMs }),
 	uint16Column("click_node", func(e *wire.Event) uint32 { return e.ClickNode }),
 	uint16Column("click_sequence", func(e *wire.Event) uint32 { return e.ClickSequence }),
-	textColumn("id", text, func(e *wire.Event) string { return e.Id }),
-	textColumn("user_id", text, func(e *wire.Event) string { return e.UserId }),
-	textColumn("order_id", text, func(e *wire.Event) string { return e.OrderId }),
-	{"value", "Decimal(18, 6)", fillValue},
-	textColumn("currency", keyword, func(e *wire.Event) string { return e.Currency }),
-	textColumn("plan", keyword, func(e *wire.Event) string { return e.Plan }),
-	listColumn("properties", "Map(LowCardinality(String), String)", func(e *wire.Event) map[string]string { return e.Properties }),
-	listColumn("touches.link", "Array(UInt32)", touchList(func(t *wire.Touch) uint32 { return t.Link })),
-	listColumn("touches.time", "Array(DateTime64(3, 'UTC'))", touchList(func(t *wire.Touch) int64 { return int64(t.TimeMs) })),
-	listColumn("touches.channel", "Array(LowCardinality(String))", touchList(func(t *wire.Touch) string { return t.Channel })),
-	textColumn("country", keyword, func(e *wire.Event) string { return e.Country }),
-	textColumn("region", keyword, func(e *wire.Event) string { return e.Region }),
-	textColumn("city", keyword, func(e *wire.Event) string { return e.City }),
+	textColumn("id", func(e *wire.Event) string { return e.Id }),
+	textColumn("user_id", func(e *wire.Event) string { return e.UserId }),
+	textColumn("order_id", func(e *wire.Event) string { return e.OrderId }),
+	{"value", "Decimal(18, 6)", 0, addValues},
+	keywordColumn("currency", func(e *wire.Event) string { return e.Currency }),
+	keywordColumn("plan", func(e *wire.Event) string { return e.Plan }),
+	{"properties", "Map(LowCardinality(String), String)", 2, addProperties},
+	touchColumn("touches.link", "UInt32", func(v *values, t *wire.Touch) { v.uint32(t.Link) }),
+	touchColumn("touches.time", moment, func(v *values, t *wire.Touch) { v.uint64(t.TimeMs) }),
+	touchColumn("touches.channel", keyword, func(v *values, t *wire.Touch) { v.words.add(t.Channel) }),
+	keywordColumn("country", func(e *wire.Event) string { return e.Country }),
+	keywordColumn("region", func(e *wire.Event) string { return e.Region }),
+	keywordColumn("city", func(e *wire.Event) string { return e.City }),
 	uint32Column("network", func(e *wire.Event) uint32 { return e.Network }),
-	textColumn("device", keyword, func(e *wire.Event) string { return e.Device }),
-	textColumn("browser", keyword, func(e *wire.Event) string { return e.Browser }),
-	textColumn("os", keyword, func(e *wire.Event) string { return e.Os }),
-	textColumn("language", keyword, func(e *wire.Event) string { return e.Language }),
-	textColumn("referrer_host", keyword, func(e *wire.Event) string { return e.ReferrerHost }),
-	textColumn("utm_source", keyword, func(e *wire.Event) string { return e.UtmSource }),
-	textColumn("utm_medium", keyword, func(e *wire.Event) string { return e.UtmMedium }),
-	textColumn("utm_campaign", keyword, func(e *wire.Event) string { return e.UtmCampaign }),
-	textColumn("utm_term", keyword, func(e *wire.Event) string { return e.UtmTerm }),
-	textColumn("utm_content", keyword, func(e *wire.Event) string { return e.UtmContent }),
-	uint64Column("address_hash", func(e *wire.Event, _ *tracker.Row) uint64 { return e.AddressHash }),
-	{"source", "UInt32", func(c driver.BatchColumn, b *tracker.Block, s *scratch) error {
-		return c.Append(values(&s.uint32s, b, func(*wire.Event, *tracker.Row) uint32 { return b.Source }))
+	keywordColumn("device", func(e *wire.Event) string { return e.Device }),
+	keywordColumn("browser", func(e *wire.Event) string { return e.Browser }),
+	keywordColumn("os", func(e *wire.Event) string { return e.Os }),
+	keywordColumn("language", func(e *wire.Event) string { return e.Language }),
+	keywordColumn("referrer_host", func(e *wire.Event) string { return e.ReferrerHost }),
+	keywordColumn("utm_source", func(e *wire.Event) string { return e.UtmSource }),
+	keywordColumn("utm_medium", func(e *wire.Event) string { return e.UtmMedium }),
+	keywordColumn("utm_campaign", func(e *wire.Event) string { return e.UtmCampaign }),
+	keywordColumn("utm_term", func(e *wire.Event) string { return e.UtmTerm }),
+	keywordColumn("utm_content", func(e *wire.Event) string { return e.UtmContent }),
+	uint64Column("address_hash", "UInt64", func(e *wire.Event) uint64 { return e.AddressHash }),
+	{"source", "UInt32", 0, func(v *values, b *tracker.Block, rows []tracker.Row) {
+		for range rows {
+			v.uint32(b.Source)
+		}
 	}},
-	{"partition", "UInt16", func(c driver.BatchColumn, b *tracker.Block, s *scratch) error {
-		return c.Append(values(&s.uint16s, b, func(*wire.Event, *tracker.Row) uint16 { return uint16(b.Partition) }))
+	{"partition", "UInt16", 0, func(v *values, b *tracker.Block, rows []tracker.Row) {
+		for range rows {
+			v.uint16(uint16(b.Partition))
+		}
 	}},
-	uint64Column("offset", func(_ *wire.Event, r *tracker.Row) uint64 { return uint64(r.Offset) }),
-	int64Column("ordinal_shift", "Int64", func(e *wire.Event, r *tracker.Row) int64 { return int64(e.Ordinal) - r.Offset }),
+	{"offset", "UInt64", 0, func(v *values, _ *tracker.Block, rows []tracker.Row) {
+		for i := range rows {
+			v.uint64(uint64(rows[i].Offset))
+		}
+	}},
+	{"ordinal_shift", "Int64", 0, func(v *values, _ *tracker.Block, rows []tracker.Row) {
+		for i := range rows {
+			v.uint64(rows[i].Event.Ordinal - uint64(rows[i].Offset)) // in two's complement
+		}
+	}},
 }

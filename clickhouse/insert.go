@@ -50,12 +50,11 @@ func (db *DB) InsertBlock(ctx context.Context, block *tracker.Block) error {
 		return fmt.Errorf("prepare the insert of block %s: %w", block.Token, err)
 	}
 	defer batch.Close()
-	s := scratches.Get().(*scratch)
-	defer s.free()
-	for i, column := range eventColumns {
-		if err := column.fill(batch.Column(i), block, s); err != nil {
-			return fmt.Errorf("fill column %s of block %s: %w", column.name, block.Token, err)
-		}
+	native := nativeBlocks.Get().(*nativeBlock)
+	defer native.free()
+	native.fill(block)
+	if err := native.handOver(batch.Columns(), len(block.Rows)); err != nil {
+		return fmt.Errorf("prepare block %s: %w", block.Token, err)
 	}
 	if err := batch.Send(); err != nil {
 		return fmt.Errorf("insert block %s: %w", block.Token, err)

@@ -81,11 +81,15 @@ func TestReasonsInSQL(t *testing.T) {
 // viewTargets are the tables that an insert into events feeds, with what must
 // not change when a block comes again.
 var viewTargets = map[string]string{
-	"events":        "SELECT count(), sum(cityHash64(*)) FROM waymark.events",
-	"clicks_hourly": "SELECT sum(hits), sum(gross), sum(valid), sum(unique) FROM waymark.clicks_hourly",
-	"referrals":     "SELECT sum(orders), sum(value), sum(refunds) FROM waymark.referrals",
-	"conversions":   "SELECT count(), sum(value) FROM waymark.conversions",
-	"action_ids":    "SELECT count(), sum(hash) FROM waymark.action_ids",
+	"events":              "SELECT count(), sum(cityHash64(*)) FROM waymark.events",
+	"clicks_hourly":       "SELECT sum(hits), sum(gross), sum(valid), sum(unique) FROM waymark.clicks_hourly",
+	"link_clicks_daily":   "SELECT sum(hits), sum(gross), sum(valid), sum(unique) FROM waymark.link_clicks_daily",
+	"link_clicks_monthly": "SELECT sum(hits), sum(gross), sum(valid), sum(unique) FROM waymark.link_clicks_monthly",
+	"visitor_sample":      "SELECT count(), sum(cityHash64(*)) FROM waymark.visitor_sample",
+	"actions_by_party":    "SELECT count(), sum(cityHash64(*)) FROM waymark.actions_by_party",
+	"referrals":           "SELECT sum(orders), sum(value), sum(refunds) FROM waymark.referrals",
+	"conversions":         "SELECT count(), sum(value) FROM waymark.conversions",
+	"action_ids":          "SELECT count(), sum(hash) FROM waymark.action_ids",
 }
 
 func contents(t *testing.T, db *DB) map[string]string {
@@ -187,7 +191,7 @@ func TestBlockOfManyMonthsAndRows(t *testing.T) {
 		}
 	}
 	got := ask(t, db, "SELECT count(), uniqExact(toYYYYMM(time)) FROM waymark.events")
-	got = append(got, ask(t, db, "SELECT dimension, sum(hits) FROM waymark.clicks_hourly WHERE dimension IN ('total', 'link') GROUP BY dimension ORDER BY dimension")...)
+	got = append(got, ask(t, db, "SELECT dimension, sum(hits) FROM waymark.clicks WHERE dimension IN ('total', 'link') GROUP BY dimension ORDER BY dimension")...)
 	want := []string{"150000 24", "link 150000", "total 150000"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)

@@ -212,11 +212,14 @@ func (a *Audit) checkOffsets(ctx context.Context, x extent, found *EventsAudit, 
 	judge := &judge{Audit: a, of: x.of, actions: x.actions, ordinals: ordinals}
 	defer judge.close()
 	sum := tracker.AuditResult{What: x.what, Range: tracker.NumberRange("offset", x.from, x.to), Expected: x.to - x.from, Verdict: tracker.AuditOK}
+	var err error
+	if judge.leftOut, err = a.opts.Store.LeftOut(ctx, x.place, x.from, x.to); err != nil {
+		return err
+	}
 	var repeats []tracker.AuditResult
-	trimmed := int64(0) // offsets without a row, of which nothing else is known
 	gap := func(from, to int64) error {
 		if below := min(to, x.start); from < below {
-			trimmed += below - from
+			judge.trim(from, below)
 			from = below
 		}
 		if from >= to {
@@ -225,7 +228,7 @@ func (a *Audit) checkOffsets(ctx context.Context, x extent, found *EventsAudit, 
 		return judge.read(ctx, from, to)
 	}
 	next := x.from
-	err := a.opts.Store.OffsetRuns(ctx, x.place, x.from, x.to, func(run tracker.OffsetRun) error {
+	err = a.opts.Store.OffsetRuns(ctx, x.place, x.from, x.to, func(run tracker.OffsetRun) error {
 		if err := gap(next, run.From); err != nil {
 			return err
 		}
@@ -239,7 +242,7 @@ func (a *Audit) checkOffsets(ctx context.Context, x extent, found *EventsAudit, 
 		}
 		return nil
 	})
-	between := trimmed
+	between := judge.trimmed
 	if err == nil {
 		err = errors.Join(gap(next, x.to), judge.flush(ctx))
 	}
@@ -247,17 +250,17 @@ func (a *Audit) checkOffsets(ctx context.Context, x extent, found *EventsAudit, 
 		return fmt.Errorf("audit %s: %w", x.what, err)
 	}
 	sum.Expected -= judge.explained()
-	sum.Detail = judge.summary(trimmed, x.waiting)
+	sum.Detail = judge.summary(x.waiting)
 	switch {
 	case len(judge.lost) > 0:
 		sum.Verdict = tracker.AuditMissing
 	case len(repeats) > 0:
 		sum.Verdict = tracker.AuditRepeated
-	case judge.unread > 0, x.actions && trimmed > 0, trimmed > between:
+	case judge.unread > 0, x.actions && judge.trimmed > 0, judge.trimmed > between:
 		sum.Verdict = tracker.AuditUnproven
-	case trimmed > 0:
+	case judge.trimmed > 0:
 		// Hits before others of their nodes: their ordinals are checked.
-		sum.Expected, sum.Detail = sum.Expected-trimmed, sum.Detail+": repeats, by the ordinals"
+		sum.Expected, sum.Detail = sum.Expected-judge.trimmed, sum.Detail+": repeats, by the ordinals"
 	}
 	found.Results = append(append(found.Results, sum), repeats...)
 	for _, lost := range judge.lost {

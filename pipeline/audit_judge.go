@@ -2,10 +2,12 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"waymark/tracker"
@@ -29,8 +31,12 @@ type judge struct {
 	bytes   int
 	keptIDs map[string][]tracker.ActionIdentity // of missing actions, by record key: what repeats them is a repeat
 
+	leftOut []tracker.OffsetRun // by ingest; tells of what Kafka has no more
+
 	lost                                     []offsetRange // at most auditRangesMax
 	repeats, refused, absent, unread, beyond int64         // beyond: missing, but not in lost
+	trimmed                                  int64         // offsets without a row, of which nothing else is known
+	dropped                                  int64         // offsets without a row, trimmed, of which ingest says that it left them out
 }
 
 const (
@@ -54,8 +60,9 @@ func (j *judge) read(ctx context.Context, from, to int64) error {
 	if err := j.seek(from); err != nil {
 		return err
 	}
-	r, records := j.reader, int64(0)
+	records, trimmed := int64(0), int64(0)
 	for {
+		r := j.reader
 		for len(r.pending) > 0 && r.pending[0].Offset < to {
 			record := r.take(1)[0]
 			if record.Offset < from {
@@ -70,10 +77,18 @@ func (j *judge) read(ctx context.Context, from, to int64) error {
 			}
 		}
 		if len(r.pending) > 0 || r.next >= to {
-			j.absent += to - from - records
+			j.absent += to - from - records - trimmed
 			return nil
 		}
 		got, err := r.poll(ctx, judgePatience, judgeRecords)
+		if errors.Is(err, kerr.OffsetOutOfRange) {
+			gone, err := j.skipTrimmed(ctx, max(from, r.next), to)
+			if err != nil {
+				return err
+			}
+			trimmed += gone
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -81,10 +96,52 @@ func (j *judge) read(ctx context.Context, from, to int64) error {
 			// The log may end with records that are not for consumers; or
 			// Kafka is in trouble. Nothing is proven either way.
 			unread := to - max(from, r.next)
-			j.unread, j.absent = j.unread+unread, j.absent+to-from-records-unread
+			j.unread, j.absent = j.unread+unread, j.absent+to-from-records-trimmed-unread
 			return nil
 		}
 	}
+}
+
+// skipTrimmed goes on where the log begins now, after the broker has trimmed what
+// it had when the audit looked it up. It returns how many offsets from from on are
+// gone.
+func (j *judge) skipTrimmed(ctx context.Context, from, to int64) (gone int64, err error) {
+	log, err := lookUpLog(ctx, j.client, j.of)
+	if err != nil {
+		return 0, err
+	}
+	if log.start <= j.reader.next {
+		return 0, fmt.Errorf("read %s: Kafka does not give offset %d, but says that its log begins at %d", j.of, j.reader.next, log.start)
+	}
+	j.reader.close()
+	if j.reader, err = openReader(j.opts.Clients, j.of, log.start); err != nil {
+		return 0, err
+	}
+	gone = max(min(log.start, to)-from, 0)
+	j.trim(from, from+gone)
+	return gone, nil
+}
+
+// trim judges a range that Kafka has no more by what ingest wrote down. Ranges
+// must come in order.
+func (j *judge) trim(from, to int64) {
+	for len(j.leftOut) > 0 && from < to {
+		out := j.leftOut[0]
+		if out.From >= to {
+			break
+		}
+		start, end := max(out.From, from), min(out.To, to)
+		if start < end {
+			j.trimmed += start - from
+			j.dropped += end - start
+			from = end
+		}
+		if out.To > to {
+			break
+		}
+		j.leftOut = j.leftOut[1:]
+	}
+	j.trimmed += to - from
 }
 
 // seek makes the reader go on at an offset, or not far below it.
@@ -199,10 +256,10 @@ func (j *judge) lose(offset int64) {
 }
 
 // explained counts the offsets that rightly have no row.
-func (j *judge) explained() int64 { return j.repeats + j.refused + j.absent }
+func (j *judge) explained() int64 { return j.repeats + j.refused + j.absent + j.dropped }
 
 // summary says in words what became of offsets without a row.
-func (j *judge) summary(trimmed, waiting int64) string {
+func (j *judge) summary(waiting int64) string {
 	var parts []string
 	for _, part := range []struct {
 		count int64
@@ -211,7 +268,8 @@ func (j *judge) summary(trimmed, waiting int64) string {
 		{j.repeats, "repeats dropped"},
 		{j.refused, "refused, being no event"},
 		{j.absent, "offsets without a record"},
-		{trimmed, "without a row and trimmed from Kafka"},
+		{j.dropped, "left out by ingest and trimmed from Kafka"},
+		{j.trimmed, "without a row and trimmed from Kafka"},
 		{j.unread, "without a row, and Kafka does not send them"},
 		{j.beyond, "missing beyond those that follow"},
 		{waiting, "yet to be ingested"},

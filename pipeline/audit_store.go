@@ -16,6 +16,8 @@ type AuditStore interface {
 	Holdings(ctx context.Context, since time.Time) ([]tracker.Holding, error)
 	// OffsetRuns yields, in order, the offsets that a place has rows of.
 	OffsetRuns(ctx context.Context, place tracker.Place, from, to int64, yield func(tracker.OffsetRun) error) error
+	// LeftOut returns what ingest left out of a range of offsets, in order.
+	LeftOut(ctx context.Context, place tracker.Place, from, to int64) ([]tracker.OffsetRun, error)
 	// OrdinalRuns yields the ordinals of the hits in a range of offsets.
 	OrdinalRuns(ctx context.Context, place tracker.Place, from, to int64, yield func(node uint16, run tracker.OrdinalRun) error) error
 	// HitRows says at which offsets the hits of a node stand, by ordinal.

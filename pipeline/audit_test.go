@@ -1,10 +1,14 @@
 package pipeline
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"waymark/tracker"
 )
@@ -99,6 +103,39 @@ func TestAuditBound(t *testing.T) {
 		x.bound(tc.committed, tracker.Holding{To: tc.held}, tc.log)
 		if got, want := fmt.Sprint(x.to, x.start, x.waiting), fmt.Sprint(tc.to, tc.start, tc.waits); got != want {
 			t.Errorf("%s: end, start and waiting %s, want %s", name, got, want)
+		}
+	}
+}
+
+// The broker may trim what an audit is about to read, since ingest goes on. The
+// records are no events, so that nobody need be asked about them.
+func TestJudgeSkipsWhatIsTrimmed(t *testing.T) {
+	k := startKafka(t)
+	for i := range 20 {
+		record := &kgo.Record{Topic: TopicClicks, Partition: 0, Value: []byte("no event")}
+		if err := k.client.ProduceSync(t.Context(), record).FirstErr(); err != nil {
+			t.Fatal(i, err)
+		}
+	}
+	topic, err := lookUpTopic(t.Context(), k.client, TopicClicks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &Audit{opts: AuditOptions{Clients: k.options()}, client: k.client}
+	admin := kadm.NewClient(k.client)
+	for _, tc := range []struct{ trimTo, from, to, trimmed, refused int64 }{
+		{10, 0, 20, 10, 10}, {12, 2, 15, 10, 3}, {15, 3, 14, 11, 0}, {15, 15, 20, 0, 5},
+	} {
+		trim := make(kadm.Offsets)
+		trim.Add(kadm.Offset{Topic: TopicClicks, At: tc.trimTo})
+		if _, err := admin.DeleteRecords(t.Context(), trim); err != nil {
+			t.Fatal(err)
+		}
+		j := &judge{Audit: a, of: topicPartition{topic: TopicClicks, topicID: topic.TopicID}, ordinals: newOrdinalAudit()}
+		err := errors.Join(j.read(t.Context(), tc.from, tc.to), j.flush(t.Context()))
+		j.close()
+		if err != nil || j.trimmed != tc.trimmed || j.refused != tc.refused || j.absent+j.unread != 0 {
+			t.Errorf("trimmed to %d, offsets %d to %d: %d trimmed, %d refused, %d absent, %d unread, %v", tc.trimTo, tc.from, tc.to, j.trimmed, j.refused, j.absent, j.unread, err)
 		}
 	}
 }

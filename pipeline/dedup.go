@@ -125,7 +125,11 @@ func matchesAny(identity tracker.ActionIdentity, others []tracker.ActionIdentity
 // record that cannot become a row is handed to refuse; whether it can depends
 // on nothing but itself.
 func decodeRows(records []*kgo.Record, refuse func(*kgo.Record, error)) []tracker.Row {
-	events := make([]wire.Event, len(records))
+	return decodeRowsInto(make([]wire.Event, len(records)), records, refuse)
+}
+
+// decodeRowsInto takes the events, empty ones, that rows will point to.
+func decodeRowsInto(events []wire.Event, records []*kgo.Record, refuse func(*kgo.Record, error)) []tracker.Row {
 	rows := make([]tracker.Row, 0, len(records))
 	for i, record := range records {
 		event := &events[i]

@@ -17,6 +17,7 @@ type memoryState struct {
 	tables   map[string]*memoryTable
 	links    []tracker.LinkRow
 	programs []tracker.ProgramRow
+	leftOut  map[tracker.Place]map[int64]bool // offsets
 }
 
 type memoryTable struct {

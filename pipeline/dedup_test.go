@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -180,7 +182,21 @@ type memoryStore struct {
 func newMemoryStore() *memoryStore {
 	return &memoryStore{memoryState: memoryState{tables: map[string]*memoryTable{
 		"events": {tokens: map[string]bool{}}, "view": {tokens: map[string]bool{}},
-	}}}
+	}, leftOut: map[tracker.Place]map[int64]bool{}}}
+}
+
+// failAtRandom makes one step in eight fail from now on.
+func (s *memoryStore) failAtRandom(seed uint64) {
+	var mu sync.Mutex
+	dice := rand.New(rand.NewPCG(seed, seed))
+	s.fault = func(string, int) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if dice.IntN(8) == 0 {
+			return errors.New("too many parts")
+		}
+		return nil
+	}
 }
 
 func (s *memoryStore) step(step string) error {
@@ -257,6 +273,23 @@ func (s *memoryStore) CountRange(_ context.Context, source uint32, partition int
 		}
 	}
 	return count, s.step("count")
+}
+
+func (s *memoryStore) LeaveOut(_ context.Context, place tracker.Place, runs []tracker.OffsetRun) error {
+	if err := s.step("leave"); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.leftOut[place] == nil {
+		s.leftOut[place] = map[int64]bool{}
+	}
+	for _, run := range runs {
+		for offset := run.From; offset < run.To; offset++ {
+			s.leftOut[place][offset] = true
+		}
+	}
+	return s.step("left")
 }
 
 func (s *memoryStore) InsertLinks(_ context.Context, rows []tracker.LinkRow) error {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
@@ -117,11 +118,15 @@ func (in *Ingest) Run(ctx context.Context) error {
 }
 
 // watchKafka notices that Kafka is away, which the readers keep to themselves:
-// they wait.
+// they wait. It also sees where the logs end, which a worker that is busy with
+// an insert does not.
 func (in *Ingest) watchKafka(ctx context.Context, client *kgo.Client) {
 	for {
-		pinging, cancel := context.WithTimeout(ctx, 3*time.Second)
-		err := client.Ping(pinging)
+		asking, cancel := context.WithTimeout(ctx, 3*time.Second)
+		err := client.Ping(asking)
+		if err == nil {
+			in.seeEnds(asking, client)
+		}
 		cancel()
 		if ctx.Err() != nil {
 			return
@@ -133,6 +138,19 @@ func (in *Ingest) watchKafka(ctx context.Context, client *kgo.Client) {
 			return
 		}
 	}
+}
+
+// seeEnds is for the metrics alone, so a failure is none of ingest.
+func (in *Ingest) seeEnds(ctx context.Context, client *kgo.Client) {
+	ends, err := kadm.NewClient(client).ListEndOffsets(ctx, in.events.topics...)
+	if err != nil {
+		return
+	}
+	ends.Each(func(end kadm.ListedOffset) {
+		if end.Err == nil {
+			in.metrics.lags.ends(partitionName{end.Topic, end.Partition}, end.Offset)
+		}
+	})
 }
 
 // Ready returns nil while everything that this process was assigned flows, and

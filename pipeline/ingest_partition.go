@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -36,7 +35,7 @@ func (in *Ingest) workOnEvents(ctx context.Context, stopping <-chan struct{}, m 
 		p.rowsMax = min(p.rowsMax, planActionsMax)
 	}
 	defer func() {
-		in.metrics.forget(p.of)
+		in.metrics.lags.forget(p.of)
 		in.note(p.of, nil)
 	}()
 	// Until something is planned there is nothing to finish.
@@ -87,6 +86,7 @@ func (p *partitionIngest) session(ctx, ready context.Context) error {
 		return err
 	}
 	defer p.reader.close()
+	p.metrics.lags.settle(p.of, from.at)
 	if from.replayTo != 0 {
 		if err := p.replay(ctx, ready, plan{source: p.of.source(), from: from.at, to: from.replayTo}); err != nil {
 			return err
@@ -113,6 +113,7 @@ func (p *partitionIngest) resume(ctx context.Context) (resumption, error) {
 	if err != nil {
 		return resumption{}, err
 	}
+	p.metrics.lags.begin(p.of, max(log.start, committed.offset), log.end) // also while ClickHouse does not answer
 	next, held, err := p.opts.Store.NextOffset(ctx, p.of.source(), p.of.partition)
 	if err != nil {
 		return resumption{}, fmt.Errorf("ask ClickHouse for the last offset of %s: %w", p.of, err)
@@ -189,7 +190,7 @@ func (p *partitionIngest) step(ctx, ready context.Context) error {
 			return err
 		}
 	}
-	p.observeLag()
+	p.metrics.lags.read(p.reader)
 	if len(p.reader.pending) == 0 {
 		return nil
 	}
@@ -212,7 +213,6 @@ func (p *partitionIngest) step(ctx, ready context.Context) error {
 	// ClickHouse merges what is inserted in small parts, in the background. A
 	// pause of some inserts' length leaves it, and the redirects, their time.
 	p.notYet = time.Now().Add(min(4*time.Since(inserting), paceMax))
-	p.observeLag()
 	return err
 }
 
@@ -253,7 +253,9 @@ func (p *partitionIngest) cut() int {
 // many rows there were. The order is the whole promise: nothing is inserted
 // that is not announced, and nothing announced over before it is inserted.
 func (p *partitionIngest) insert(ctx context.Context, planned plan, records []*kgo.Record) (int, error) {
-	decoded := decodeRows(records, p.refuse)
+	buffer := rowBuffers.Get().(*rowBuffer)
+	defer buffer.free()
+	decoded := decodeRowsInto(buffer.take(len(records)), records, p.refuse)
 	var rows []tracker.Row
 	var found sifted
 	err := p.retry(ctx, p.of, func() (err error) {
@@ -275,8 +277,36 @@ func (p *partitionIngest) insert(ctx context.Context, planned plan, records []*k
 			return 0, err
 		}
 	}
+	if left := leftOut(planned, rows); len(left) > 0 {
+		place := tracker.Place{Source: planned.source, Partition: p.of.partition}
+		if err := p.retry(ctx, p.of, func() error { return p.opts.Store.LeaveOut(ctx, place, left) }); err != nil {
+			return 0, err
+		}
+	}
 	p.count(rows, found)
-	return len(rows), p.retry(ctx, p.of, func() error { return p.member.commit(ctx, p.of, planned.settled()) })
+	err = p.retry(ctx, p.of, func() error { return p.member.commit(ctx, p.of, planned.settled()) })
+	if err == nil {
+		p.metrics.lags.settle(p.of, planned.to)
+		p.metrics.lags.read(p.reader)
+	}
+	return len(rows), err
+}
+
+// leftOut lists the offsets of a plan that have no row: repeats, what is no
+// event, and numbers that Kafka gave to no record. Rows are in order.
+func leftOut(planned plan, rows []tracker.Row) []tracker.OffsetRun {
+	var runs []tracker.OffsetRun
+	next := planned.from
+	for _, row := range rows {
+		if row.Offset > next {
+			runs = append(runs, tracker.OffsetRun{From: next, To: row.Offset})
+		}
+		next = row.Offset + 1
+	}
+	if next < planned.to {
+		runs = append(runs, tracker.OffsetRun{From: next, To: planned.to})
+	}
+	return runs
 }
 
 // insertBlock tries once.
@@ -318,14 +348,4 @@ func (p *partitionIngest) count(rows []tracker.Row, found sifted) {
 			p.metrics.arrivalSeconds.Observe(now.Sub(time.UnixMilli(int64(row.Event.TimeMs))).Seconds())
 		}
 	}
-}
-
-func (p *partitionIngest) observeLag() {
-	partition := strconv.Itoa(int(p.of.partition))
-	behind, age := max(p.reader.end-p.reader.next, 0)+int64(len(p.reader.pending)), 0.0
-	if len(p.reader.pending) > 0 {
-		age = max(time.Since(p.reader.pending[0].Timestamp).Seconds(), 0)
-	}
-	p.metrics.lagRecords.WithLabelValues(p.of.topic, partition).Set(float64(behind))
-	p.metrics.lagSeconds.WithLabelValues(p.of.topic, partition).Set(age)
 }

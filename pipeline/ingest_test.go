@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -38,6 +39,7 @@ type testKafka struct {
 	ordinal         map[uint32]uint64 // next of each node
 	clicks          []*wire.Event     // each once, in order of writing
 	actions         []*wire.Event     // those that count, in order of writing
+	written         atomic.Int64      // records
 }
 
 func startKafka(t testing.TB) *testKafka {
@@ -76,6 +78,7 @@ func (k *testKafka) options() ClientOptions {
 // write appends one record.
 func (k *testKafka) write(topic string, partition int32, value []byte) {
 	k.t.Helper()
+	k.written.Add(1)
 	record := &kgo.Record{Topic: topic, Partition: partition, Value: value}
 	if err := k.client.ProduceSync(context.Background(), record).FirstErr(); err != nil {
 		k.t.Fatal(err)
@@ -207,6 +210,40 @@ func (k *testKafka) check(store *memoryStore) {
 				table, lost, doubled, len(clicks), len(k.clicks), len(actions), len(k.actions))
 		}
 	}
+	k.checkLeftOut(store)
+}
+
+// checkLeftOut: each offset has a row or was left out, and none both.
+func (k *testKafka) checkLeftOut(store *memoryStore) {
+	k.t.Helper()
+	explained := map[tracker.Place]map[int64]int{}
+	explain := func(place tracker.Place, offset int64) {
+		if explained[place] == nil {
+			explained[place] = map[int64]int{}
+		}
+		explained[place][offset]++
+	}
+	for row := range store.rows("events") {
+		explain(tracker.Place{Source: row.source, Partition: row.partition}, row.offset)
+	}
+	store.mu.Lock()
+	defer store.mu.Unlock()
+	for place, offsets := range store.leftOut {
+		for offset := range offsets {
+			explain(place, offset)
+		}
+	}
+	for place, offsets := range explained {
+		all := slices.Sorted(maps.Keys(offsets))
+		if first, last := all[0], all[len(all)-1]; last-first+1 != int64(len(all)) {
+			k.t.Errorf("%+v: %d of the offsets %d to %d are in events or left out", place, len(all), first, last)
+		}
+		for offset, times := range offsets {
+			if times > 1 {
+				k.t.Errorf("%+v: offset %d is in events and left out", place, offset)
+			}
+		}
+	}
 }
 
 func testLogger(t testing.TB) *slog.Logger {
@@ -333,6 +370,7 @@ func TestIngestCrashAtEveryStep(t *testing.T) {
 		write       func(*testKafka, *rand.Rand)
 	}{
 		{TopicClicks, "ordinals", click}, {TopicClicks, "insert", click}, {TopicClicks, "between", click}, {TopicClicks, "inserted", click},
+		{TopicActions, "leave", (*testKafka).action}, {TopicActions, "left", (*testKafka).action},
 		{TopicActions, "seen", (*testKafka).action}, {TopicActions, "insert", (*testKafka).action},
 		{TopicActions, "between", (*testKafka).action}, {TopicActions, "inserted", (*testKafka).action},
 	} {
@@ -412,16 +450,7 @@ func TestIngestCrashAtCommits(t *testing.T) {
 func TestIngestStoreFails(t *testing.T) {
 	k, store := startKafka(t), newMemoryStore()
 	random := rand.New(rand.NewPCG(4, 4))
-	var mu sync.Mutex
-	dice := rand.New(rand.NewPCG(5, 5))
-	store.fault = func(string, int) error {
-		mu.Lock()
-		defer mu.Unlock()
-		if dice.IntN(8) == 0 {
-			return errors.New("too many parts")
-		}
-		return nil
-	}
+	store.failAtRandom(5)
 	in := startIngest(t, IngestOptions{Clients: k.options(), Store: store})
 	for range 5 {
 		k.load(random, 50)

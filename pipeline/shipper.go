@@ -22,7 +22,7 @@ type ShipperOptions struct {
 	Clients  ClientOptions
 	Enricher *Enricher // of this shipper alone
 
-	Linger     time.Duration         // least time from one request to the next; default 25 ms
+	Linger     time.Duration         // least time from one request to the next, unless there is much to send; default 25 ms
 	Logger     *slog.Logger          // nil: slog.Default()
 	Registerer prometheus.Registerer // nil: metrics are not exported
 }

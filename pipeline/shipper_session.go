@@ -20,12 +20,34 @@ const (
 	// the bound of what a shipper keeps in memory.
 	shipBytesMax  = 512 << 10
 	shipEventsMax = 4096
+	// shipBytesMin is worth a request. More at once only comes of a backlog:
+	// encoding and compressing a request is one burst, which a redirect on the
+	// same core may have to wait for. On one core at 35,000 clicks a second p99
+	// was 2.0 ms with a request every 25 ms, 0.7 ms with 32 KiB, 0.5 ms with 16 KiB
+	// and no better with 8, at the same CPU time.
+	shipBytesMin = 16 << 10
+	shipEvery    = 5 * time.Millisecond
 	// frameBytesMin is the least space of a frame in a spool.
 	frameBytesMin = 32
-	// shipSlice is after how many events the shipper lets others run. It
-	// shares a core with redirects, which must not wait for a whole batch.
-	shipSlice = 32
+	// shipSlice is after how many events, some 25 µs, the shipper makes way.
+	shipSlice = 64
+	// shipPause is how long it then sleeps where it shares the only processor
+	// with the redirects.
+	shipPause = 20 * time.Microsecond
 )
+
+// makeWay lets redirects run. To yield is not enough where there is but one
+// processor: the scheduler takes up whoever has yielded before it asks the
+// network what has come, so that a shipper which only yields holds requests up
+// until its batch is done (p99 1.5 ms instead of 0.6). While everybody sleeps the
+// network is asked. With more processors another one does that.
+func makeWay() {
+	if runtime.GOMAXPROCS(0) > 1 {
+		runtime.Gosched()
+		return
+	}
+	time.Sleep(shipPause)
+}
 
 // shipSession is the life of one Kafka client. It ends at the first failure:
 // a client that has given a batch up goes on with the next, and when the first
@@ -40,7 +62,8 @@ type shipSession struct {
 	routes   router
 	bytesMax int
 	done     func() bool
-	shipped  bool // at least one batch
+	shipped  bool      // at least one batch
+	sent     time.Time // when the last request was
 
 	buf     []byte // for Next
 	event   wire.Event
@@ -69,21 +92,37 @@ func (s *shipSession) run(ctx context.Context) (err error) {
 	s.records = make([]kgo.Record, 0, shipEventsMax)
 	s.values = make([]byte, 0, s.bytesMax+spool.FrameBytesMax)
 	for position := s.source.Acked(); !s.done(); {
-		began := time.Now()
-		if position, err = s.gather(ctx, position); err != nil {
+		if position, err = s.fill(ctx, position); err != nil {
 			return err
 		}
+		s.sent = time.Now()
 		if err := s.produce(ctx); err != nil {
 			return err
 		}
 		s.source.Ack(position)
 		s.shipped = true
 		s.failure.Store(nil)
-		if wait := s.opts.Linger - time.Since(began); wait > 0 && len(s.values) < s.bytesMax/2 && !s.done() {
-			sleep(ctx, wait)
-		}
 	}
 	return nil
+}
+
+// fill gathers a batch that is worth a request: shipBytesMin, or whatever there
+// is once Linger has passed since the last. Events are encoded as they come, a
+// few every shipEvery; all at once would be a burst that redirects wait for.
+func (s *shipSession) fill(ctx context.Context, position spool.Position) (_ spool.Position, err error) {
+	s.records, s.values = s.records[:0], s.values[:0]
+	if position, err = s.gather(ctx, ctx, position); err != nil {
+		return position, err
+	}
+	for s.shipped && len(s.values) < min(shipBytesMin, s.bytesMax) && time.Since(s.sent) < s.opts.Linger && !s.done() {
+		if !sleep(ctx, shipEvery) {
+			return position, ctx.Err()
+		}
+		if position, err = s.gather(ctx, alreadyOver, position); err != nil {
+			return position, err
+		}
+	}
+	return position, nil
 }
 
 // alreadyOver is a context for looking without waiting.
@@ -93,11 +132,9 @@ var alreadyOver = func() context.Context {
 	return ctx
 }()
 
-// gather waits for frames from position on and fills records with what is
-// there, up to one batch. It returns the position after them.
-func (s *shipSession) gather(ctx context.Context, position spool.Position) (spool.Position, error) {
-	s.records, s.values = s.records[:0], s.values[:0]
-	looking := ctx
+// gather waits for frames from position on, until looking ends, and adds what is
+// there to records, up to one batch. It returns the position after them.
+func (s *shipSession) gather(ctx, looking context.Context, position spool.Position) (spool.Position, error) {
 	for len(s.values) < s.bytesMax && len(s.records)+len(s.buf)/frameBytesMin <= shipEventsMax {
 		batch, err := s.source.Next(looking, position, s.buf)
 		if err != nil {
@@ -114,7 +151,7 @@ func (s *shipSession) gather(ctx context.Context, position spool.Position) (spoo
 				return position, err
 			}
 			if i%shipSlice == shipSlice-1 {
-				runtime.Gosched()
+				makeWay()
 			}
 		}
 		if position = batch.End; !s.shipped {
@@ -160,6 +197,8 @@ func (s *shipSession) produce(ctx context.Context) error {
 	began := time.Now()
 	s.waiting.Store(began.UnixNano())
 	defer s.waiting.Store(0)
+	s.metrics.inFlight.Set(float64(len(s.records)))
+	defer s.metrics.inFlight.Set(0)
 	var failed error // promises are called one at a time
 	for i := range s.records {
 		s.client.Produce(context.Background(), &s.records[i], func(_ *kgo.Record, err error) {
@@ -167,6 +206,9 @@ func (s *shipSession) produce(ctx context.Context) error {
 				failed = err
 			}
 		})
+		if i%shipSlice == shipSlice-1 {
+			makeWay()
+		}
 	}
 	if err := s.client.Flush(ctx); err != nil {
 		return fmt.Errorf("send %d events to %s: %w", len(s.records), s.topic, err)

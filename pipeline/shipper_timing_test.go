@@ -7,6 +7,7 @@ import (
 
 	"waymark/pipeline/spool"
 	"waymark/tracker"
+	"waymark/tracker/wire"
 )
 
 // BenchmarkShipEvent is what the shipper does for an event before the client
@@ -75,5 +76,20 @@ func BenchmarkMatchCrawlers(b *testing.B) {
 	a := testAgents(b)
 	for i := 0; b.Loop(); i++ {
 		sinkReasons |= a.crawlers.match(browsers[i%len(browsers)].agent)
+	}
+}
+
+// BenchmarkEnrich is an event whose user agent and address are known.
+func BenchmarkEnrich(b *testing.B) {
+	e := testEnricher(b)
+	var event wire.Event
+	payload := hit(b, 1)
+	b.ReportAllocs()
+	for b.Loop() {
+		event.Reset()
+		if err := event.UnmarshalVTUnsafe(payload); err != nil { // enriching empties it
+			b.Fatal(err)
+		}
+		e.Enrich(&event)
 	}
 }

@@ -42,6 +42,11 @@ type Store interface {
 	// CountRange counts the rows of a partition with from <= offset < to.
 	CountRange(ctx context.Context, source uint32, partition int32, from, to int64) (int64, error)
 
+	// LeaveOut writes down which offsets of a place have no row in events
+	// though ingest is through with them, for the audit. The same runs may
+	// come more than once.
+	LeaveOut(ctx context.Context, place tracker.Place, runs []tracker.OffsetRun) error
+
 	// InsertLinks and InsertPrograms copy records of the catalogue. The same
 	// one may come more than once; the highest version of a link number or
 	// programme name counts.
