@@ -1,0 +1,81 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// cores says who runs where: the server that is measured has one core for
+// itself, and everything else, the generator and the broker, shares the others.
+// On a machine with one core nothing is pinned.
+type cores struct {
+	server, others unix.CPUSet
+	pinned         bool
+}
+
+// shareCores looks at the cores that this process may use, and moves it to the
+// others. Children inherit that.
+func shareCores() (*cores, error) {
+	var all unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &all); err != nil {
+		return nil, fmt.Errorf("ask for the cores of this process: %w", err)
+	}
+	c := &cores{others: all, pinned: all.Count() > 1}
+	if !c.pinned {
+		c.server = all
+		return c, nil
+	}
+	for cpu := 0; c.server.Count() == 0; cpu++ {
+		if all.IsSet(cpu) {
+			c.server.Set(cpu)
+			c.others.Clear(cpu)
+		}
+	}
+	tasks, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return nil, fmt.Errorf("list the threads of this process: %w", err)
+	}
+	for _, task := range tasks { // those to come inherit it
+		id, err := strconv.Atoi(task.Name())
+		if err != nil {
+			return nil, fmt.Errorf("list the threads of this process: %w", err)
+		}
+		if err := unix.SchedSetaffinity(id, &c.others); err != nil {
+			return nil, fmt.Errorf("move this process to its cores: %w", err)
+		}
+	}
+	runtime.GOMAXPROCS(c.others.Count())
+	return c, nil
+}
+
+// startServer starts a child on the server's core.
+func (c *cores) startServer(name string, args ...string) (*exec.Cmd, error) {
+	// A child has the cores of the thread that forks it.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := unix.SchedSetaffinity(0, &c.server); err != nil {
+		return nil, fmt.Errorf("pin %s to its core: %w", name, err)
+	}
+	defer unix.SchedSetaffinity(0, &c.others)
+	return startProcess(name, args...)
+}
+
+func (c *cores) String() string {
+	if !c.pinned {
+		return "one core for everything, so latencies say little"
+	}
+	return fmt.Sprintf("server pinned to one core, generator and broker on the other %d", c.others.Count())
+}
+
+// stepBack lowers the priority of a child, which leads a process group.
+func stepBack(pid int) error {
+	if err := unix.Setpriority(unix.PRIO_PGRP, pid, 10); err != nil {
+		return fmt.Errorf("lower the priority of process %d: %w", pid, err)
+	}
+	return nil
+}
