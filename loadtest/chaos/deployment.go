@@ -62,9 +62,10 @@ type edge struct {
 const (
 	ringBytes = "4194304"
 	diskBytes = "1073741824"
-	// The smallest ring that an edge takes, so that it goes to disk at every chance,
-	// and a disk budget for not much more.
-	smallRingBytes, smallDiskBytes = "131072", "262144"
+	// A ring that goes to disk at every chance, and a disk budget for less. Smaller
+	// rings fill on a busy machine before a sync is through: when a process that
+	// had to wait answers a hundred requests at once.
+	smallRingBytes, smallDiskBytes = "524288", "262144"
 )
 
 // deploy starts an installation and waits until it is ready.
