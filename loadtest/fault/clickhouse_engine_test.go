@@ -178,8 +178,13 @@ func TestClickHouseInFrontOfTheEngine(t *testing.T) {
 	}
 	lift()
 
-	house.OnInsert(e.kill)
+	killed := make(chan struct{})
+	house.OnInsert(func() {
+		defer close(killed)
+		e.kill()
+	})
 	acknowledged := insertNumbers(ctx, db, rows, block) == nil
+	<-killed
 	e.start(t)
 	var got uint64
 	if err := direct.QueryRow(ctx, "SELECT count() FROM t").Scan(&got); err != nil {

@@ -296,6 +296,25 @@ func TestClickHouseCallsWhileItInserts(t *testing.T) {
 	}
 }
 
+// An insert that the next fault refuses is never sent, so nothing is called for it and its answer has nothing to wait for.
+func TestClickHouseCallsForNoInsertThatIsRefused(t *testing.T) {
+	h := newHouse(t, nil)
+	calls := 0
+	h.OnInsert(func() { calls++ })
+	lift := h.Refuse(252, "Too many parts (3000). (TOO_MANY_PARTS)")
+	if status, _, _, err := h.post(t, insertQuery, "1"); err != nil || status != 500 || calls != 0 {
+		t.Errorf("refused: %d, %d calls, %v", status, calls, err)
+	}
+	lift()
+	if status, _, _, err := h.post(t, insertQuery, "2"); err != nil || status != 200 || calls != 1 {
+		t.Errorf("inserted: %d, %d calls, %v", status, calls, err)
+	}
+	h.Refuse(252, "Too many parts (3000). (TOO_MANY_PARTS)")
+	if status, _, _, err := h.post(t, insertQuery, "3"); err != nil || status != 500 || calls != 1 {
+		t.Errorf("refused after the call: %d, %d calls, %v", status, calls, err)
+	}
+}
+
 func TestClickHouseIsAway(t *testing.T) {
 	asked := make(chan struct{})
 	h := newHouse(t, func(_ http.ResponseWriter, r *http.Request) {

@@ -498,7 +498,7 @@ func TestBudget(t *testing.T) {
 	for _, f := range families {
 		values[f.GetName()] = f.Metric[0].GetGauge().GetValue() + f.Metric[0].GetCounter().GetValue()
 	}
-	if len(values) != 11 || values["waymark_spool_shed_frames_total"] != 1 || values["waymark_spool_shedding_state"] != 1 ||
+	if values["waymark_spool_shed_frames_total"] != 1 || values["waymark_spool_shedding_state"] != 1 ||
 		values["waymark_spool_appended_frames_total"] != float64(accepted) {
 		t.Errorf("metrics %v", values)
 	}
