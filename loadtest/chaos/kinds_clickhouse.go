@@ -70,20 +70,8 @@ func drawDiesInserting(r *round, random *rand.Rand) action {
 		detail: fmt.Sprint(times, " times"), holds: []string{r.engine.name},
 		do: func(ctx context.Context) error {
 			for _, wait := range waits {
-				died := make(chan struct{})
-				lift := r.house.OnInsert(func() {
-					time.Sleep(wait)
-					r.engine.kill()
-					close(died)
-				})
-				select {
-				case <-died:
-				case <-time.After(20 * time.Second): // ingest has nothing to insert, or is down itself
-					lift()
-					return nil
-				case <-ctx.Done():
-					lift()
-					return ctx.Err()
+				if killed, err := r.killInserting(ctx, wait); !killed {
+					return err
 				}
 				if err := r.engine.start(); err != nil {
 					return err
@@ -94,5 +82,24 @@ func drawDiesInserting(r *round, random *rand.Rand) action {
 			}
 			return nil
 		},
+	}
+}
+
+// killInserting kills the engine when it has an insert, after wait. It returns
+// false, and no error, where no insert came.
+func (r *round) killInserting(ctx context.Context, wait time.Duration) (bool, error) {
+	died := make(chan struct{})
+	defer r.house.OnInsert(func() {
+		time.Sleep(wait)
+		r.engine.kill()
+		close(died)
+	})()
+	select {
+	case <-died:
+		return true, nil
+	case <-time.After(20 * time.Second): // ingest has nothing to insert, or is down itself
+		return false, nil
+	case <-ctx.Done():
+		return false, ctx.Err()
 	}
 }

@@ -104,12 +104,12 @@ func (c *ClickHouse) CutUploads(share float64, seed uint64) (lift func()) {
 	})
 }
 
-// OnInsert calls f, once, as soon as the server has the whole of an insert. Its
-// answer, should there be one already, waits until f has returned.
+// OnInsert calls f, once, as soon as the server has the whole of an insert. The
+// server's answer, should there be one already, waits until f has returned.
 func (c *ClickHouse) OnInsert(f func()) (lift func()) {
 	var once sync.Once
 	return c.add(func(w http.ResponseWriter, r *http.Request, next http.HandlerFunc) {
-		over := make(chan struct{})
+		over, sending := make(chan struct{}), false
 		sent := func() {
 			chosen := false
 			once.Do(func() { chosen = true })
@@ -124,14 +124,20 @@ func (c *ClickHouse) OnInsert(f func()) (lift func()) {
 			}()
 		}
 		var ending sync.Once
-		trace := &httptrace.ClientTrace{WroteRequest: func(info httptrace.WroteRequestInfo) {
-			if info.Err == nil {
-				ending.Do(sent)
-			} else {
-				ending.Do(func() { close(over) })
-			}
-		}}
+		trace := &httptrace.ClientTrace{
+			GetConn: func(string) { sending = true },
+			WroteRequest: func(info httptrace.WroteRequestInfo) {
+				if info.Err == nil {
+					ending.Do(sent)
+				} else {
+					ending.Do(func() { close(over) })
+				}
+			},
+		}
 		hold := func() {
+			if !sending {
+				return // the answer is another fault's, and over will never close
+			}
 			select {
 			case <-over:
 			case <-r.Context().Done():
