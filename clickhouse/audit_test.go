@@ -51,7 +51,7 @@ func damagedDB(t *testing.T) *DB {
 			t.Fatal(err)
 		}
 	}
-	exec(t, db, "INSERT INTO waymark.clicks_hourly (dimension, program, key, hour, hits) VALUES ('link', 'general', 'ghost', '2026-03-03 07:00:00', 1)")
+	exec(t, db, "INSERT INTO waymark.clicks_hourly (dimension, program, key, hour, hits) VALUES ('country', 'general', 'ghost', '2026-03-03 07:00:00', 1)")
 	return db
 }
 
@@ -120,7 +120,7 @@ func TestRebuildViewWhileEventsArrive(t *testing.T) {
 func TestViewTargets(t *testing.T) {
 	db := openTestDB(t)
 	got, err := db.ViewTargets(testContext(t))
-	if want := []string{"action_ids", "clicks_hourly", "conversions", "referrals"}; err != nil || !slices.Equal(got, want) {
+	if want := []string{"action_ids", "actions_by_party", "clicks_hourly", "conversions", "link_clicks_daily", "link_clicks_monthly", "referees", "referrals", "visitor_sample"}; err != nil || !slices.Equal(got, want) {
 		t.Fatalf("targets %v, %v; want %v", got, err, want)
 	}
 	exec(t, db, "CREATE TABLE waymark.visitors_daily (day Date, visitors AggregateFunction(uniq, UInt64), last SimpleAggregateFunction(max, DateTime64(3, 'UTC'))) ENGINE = AggregatingMergeTree PARTITION BY toYYYYMM(day) ORDER BY day")

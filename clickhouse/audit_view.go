@@ -22,6 +22,7 @@ type viewTarget struct {
 	name     string
 	query    string   // of the view
 	time     string   // column by whose month the table is partitioned, "" for none
+	step     string   // what a row of it counts at most: "hour", "day" or "month"
 	keys     []string // expressions
 	measures []string
 	columns  []string // as they are stored
@@ -91,7 +92,7 @@ func (db *DB) describe(ctx context.Context, t *viewTarget) error {
 	month := byMonth.FindStringSubmatch(partition)
 	switch {
 	case month != nil:
-		t.time = month[1]
+		t.time, t.step = month[1], "hour"
 	case partition != "":
 		return fmt.Errorf("audit table %s: it is partitioned by %s; only months of the events' time, toYYYYMM(…), are known here", t.name, partition)
 	}
@@ -104,6 +105,12 @@ ORDER BY position`, table, func(rows driver.Rows) error {
 		var key uint8
 		if err := rows.Scan(&name, &kind, &key); err != nil {
 			return err
+		}
+		switch {
+		case name == t.time && name == "month": // its type would do for days, too
+			t.step = "month"
+		case name == t.time && kind == "Date":
+			t.step = "day"
 		}
 		return t.addColumn(engine, name, kind, key == 1)
 	})
@@ -198,8 +205,9 @@ func (t *viewTarget) rangeOf(s slice) tracker.AuditRange {
 	return tracker.AuditRange{Unit: "key"}
 }
 
-// slices lists what to compare: each day that the target or events has, or
-// shares of the keys, few enough at a time for the memory.
+// slices lists what to compare: each day (of a target by month, each month)
+// that the target or events has, or shares of the keys, few enough at a time
+// for the memory.
 func (db *DB) slices(ctx context.Context, t *viewTarget, since time.Time) ([]slice, error) {
 	if t.time == "" {
 		var rows, actions uint64
@@ -214,20 +222,25 @@ func (db *DB) slices(ctx context.Context, t *viewTarget, since time.Time) ([]sli
 		}
 		return all, nil
 	}
-	first := auditSince(since).UTC().Truncate(24 * time.Hour)
+	first, months, start := auditSince(since).UTC().Truncate(24*time.Hour), 0, "toStartOfDay"
+	if t.step == "month" {
+		first, months, start = monthOf(first), 1, "toStartOfMonth"
+	}
 	var days []slice
 	err := db.scan(ctx, fmt.Sprintf(`
 SELECT DISTINCT day
 FROM
 (
-    SELECT toStartOfDay(time) AS day FROM waymark.events WHERE time >= %s
+    SELECT toDateTime(%[1]s(time), 'UTC') AS day FROM waymark.events WHERE time >= %[2]s
     UNION ALL
-    SELECT toStartOfDay(%s) FROM waymark.%s WHERE %s >= %s
+    SELECT toDateTime(%[1]s(%[3]s), 'UTC') FROM waymark.%[4]s WHERE %[3]s >= %[2]s
 )
-ORDER BY day`, literal(first), t.time, t.name, t.time, literal(first)), nil, func(rows driver.Rows) error {
+ORDER BY day`, start, literal(first), t.time, t.name), nil, func(rows driver.Rows) error {
 		var day time.Time
 		err := rows.Scan(&day)
-		days = append(days, slice{from: day.UTC(), to: day.UTC().Add(24 * time.Hour)})
+		from := day.UTC()
+		to := from.AddDate(0, months, 1-min(months, 1))
+		days = append(days, slice{from: from, to: to})
 		return err
 	})
 	if err != nil {
@@ -329,7 +342,7 @@ func (db *DB) auditSlice(ctx context.Context, t *viewTarget, s slice, still Stil
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	if t.time != "" && s.to.Sub(s.from) > time.Hour {
+	if t.step == "hour" && s.to.Sub(s.from) > time.Hour {
 		return db.auditHours(ctx, t, s, still, restless)
 	}
 	return []tracker.AuditResult{unproven(result, restless)}, nil

@@ -87,6 +87,7 @@ var viewTargets = map[string]string{
 	"link_clicks_monthly": "SELECT sum(hits), sum(gross), sum(valid), sum(unique) FROM waymark.link_clicks_monthly",
 	"visitor_sample":      "SELECT count(), sum(cityHash64(*)) FROM waymark.visitor_sample",
 	"actions_by_party":    "SELECT count(), sum(cityHash64(*)) FROM waymark.actions_by_party",
+	"referees":            "SELECT sum(actions) FROM waymark.referees",
 	"referrals":           "SELECT sum(orders), sum(value), sum(refunds) FROM waymark.referrals",
 	"conversions":         "SELECT count(), sum(value) FROM waymark.conversions",
 	"action_ids":          "SELECT count(), sum(hash) FROM waymark.action_ids",

@@ -4,11 +4,13 @@ import (
 	"context"
 	"embed"
 	"fmt"
+	"maps"
 	"math"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
+	"text/template"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -19,12 +21,20 @@ import (
 //go:embed reports/*.sql
 var reportFiles embed.FS
 
+// reportQueries are templates, since a roll-up that cannot answer must not be
+// asked; values reach them as parameters only.
+var reportQueries = template.Must(template.ParseFS(reportFiles, "reports/*.sql"))
+
 // report is a question that the API answers.
 type report struct {
 	info tracker.ReportInfo
 	by   string                                      // dimension when none is asked for; "" for no breakdown
 	file func(tracker.ReportQuery, dimension) string // file in reports/, when it is not the name
 	end  func(*tracker.Report, tracker.ReportQuery)  // adds what the report says beside its rows
+
+	whole  bool                                             // takes no filter but the programme
+	check  func(*tracker.ReportQuery) error                 // judges parameters of its own
+	derive func(*tracker.Report, tracker.ReportQuery) error // makes the rows of the report of those of the query
 }
 
 var (
@@ -96,7 +106,41 @@ var reports = []report{
 			By:      []string{"campaign"},
 			Columns: []string{"program", "kind", "referrer_type", "referee_type", "invitations", "referrers", "signups", "invitations_per_referrer", "signups_per_invitation", "k", "cycle_hours", "status", "doubling_hours"},
 		},
-		end: endBreakdown,
+		end:   endBreakdown,
+		whole: true,
+	},
+	{
+		info: tracker.ReportInfo{
+			Name:    "attribution",
+			Doc:     "Conversions and their value, divided between what touched them by a model: first, last, linear, time_decay (half_life_days), position (first_share, last_share), markov or shapley. Journeys without a touch are (direct). All hits of the edge before final_until have arrived.",
+			By:      linkDimensions,
+			Columns: []string{"key", "conversions", "value"},
+		},
+		by:     "channel",
+		file:   attributionFile,
+		whole:  true,
+		check:  checkAttribution,
+		derive: deriveAttribution,
+	},
+	{
+		info: tracker.ReportInfo{
+			Name:    "cohorts",
+			Doc:     "Retention triangles: of the users who signed up in a day, week or month of the time zone (cohort, size of them), how many were active (retained) that many steps later (period), and what they paid.",
+			By:      linkDimensions,
+			Columns: []string{"cohort", "period", "size", "retained", "rate", "value"},
+		},
+		whole:  true,
+		check:  checkCohorts,
+		derive: checkTriangles,
+		end:    endBreakdown,
+	},
+	{
+		info: tracker.ReportInfo{
+			Name:    "leaderboard",
+			Doc:     "Referrers by rank in their programme: by value, then conversions, then signups of those they referred, other than themselves; equal in all three is an equal rank. conversion_rate is of signups, previous_rank that of the period of equal length before, or null.",
+			Columns: []string{"program", "rank", "referrer", "referrer_type", "signups", "conversions", "value", "conversion_rate", "previous_rank"},
+		},
+		whole: true,
 	},
 }
 
@@ -123,7 +167,7 @@ func (db *DB) Report(ctx context.Context, query tracker.ReportQuery) (*tracker.R
 	if query.By == "" {
 		query.By = r.by
 	}
-	location, err := checkQuery(r.info, &query)
+	location, err := checkQuery(r, &query)
 	if err != nil {
 		return nil, err
 	}
@@ -132,21 +176,61 @@ func (db *DB) Report(ctx context.Context, query tracker.ReportQuery) (*tracker.R
 	if r.file != nil {
 		name = r.file(query, by)
 	}
-	sql, err := reportFiles.ReadFile("reports/" + name + ".sql")
-	if err != nil {
-		panic("BUG: a report without its query: " + err.Error())
-	}
-	answer, err := db.table(ctx, string(sql), reportArgs(query, by, location)...)
+	answer, err := db.answer(ctx, name, query, by, location)
 	if err != nil {
 		return nil, fmt.Errorf("make report %s: %w", query.Name, err)
 	}
 	if len(answer.Columns) == 0 { // over HTTP, an answer without rows has no columns either
 		answer.Columns = r.columns(query.By)
 	}
+	if r.derive != nil {
+		if err := r.derive(answer, query); err != nil {
+			return nil, err
+		}
+	}
 	if r.end != nil {
 		r.end(answer, query)
 	}
 	return answer, nil
+}
+
+// answer runs the query of a report.
+func (db *DB) answer(ctx context.Context, file string, query tracker.ReportQuery, by dimension, location *time.Location) (*tracker.Report, error) {
+	source := newSource(query, by)
+	var text strings.Builder
+	if err := reportQueries.ExecuteTemplate(&text, file+".sql", source); err != nil {
+		panic("BUG: a report without its query: " + err.Error())
+	}
+	sql := text.String()
+	args := reportArgs(query, by)
+	args["dimension"] = source.dimension
+	maps.Copy(args, source.args)
+	maps.Copy(args, source.periodArgs(query, location))
+	if strings.Contains(sql, "{actions:") || strings.Contains(sql, "{journeys:") {
+		actions, err := db.actionArgs(ctx, by.visit || source.visit)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(args, actions)
+	}
+	var extra map[string]any
+	if strings.Contains(sql, "{visitors:") {
+		visitors, estimated, err := db.visitorArgs(ctx, query, source)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(args, visitors)
+		extra = estimated
+	}
+	var named []any
+	for name, value := range args {
+		named = append(named, clickhouse.Named(name, value))
+	}
+	answer, err := db.table(ctx, sql, named...)
+	if err == nil {
+		maps.Copy(answer.Extra, extra)
+	}
+	return answer, err
 }
 
 // columns are those of an answer, key first in every breakdown.
@@ -158,9 +242,15 @@ func (r report) columns(by string) []string {
 }
 
 // checkQuery judges the parameters and fills what was left open.
-func checkQuery(info tracker.ReportInfo, query *tracker.ReportQuery) (*time.Location, error) {
+func checkQuery(r report, query *tracker.ReportQuery) (*time.Location, error) {
+	info := r.info
 	if query.By != "" && !slices.Contains(info.By, query.By) {
 		return nil, &tracker.FieldError{Field: "by", Detail: fmt.Sprintf("report %s has no breakdown by %q; it has %s", info.Name, query.By, orNone(info.By))}
+	}
+	for name := range query.Filters {
+		if _, known := findDimension(name); !known || !slices.Contains(info.By, name) || r.whole {
+			return nil, &tracker.FieldError{Field: name, Detail: fmt.Sprintf("report %s cannot be filtered by it", info.Name)}
+		}
 	}
 	setDefault(&query.Hits, "valid")
 	if !slices.Contains([]string{"valid", "gross", "unique"}, query.Hits) {
@@ -188,6 +278,9 @@ func checkQuery(info tracker.ReportInfo, query *tracker.ReportQuery) (*time.Loca
 	if query.Limit < 0 {
 		return nil, &tracker.FieldError{Field: "limit", Detail: "must not be negative"}
 	}
+	if r.check != nil {
+		return location, r.check(query)
+	}
 	return location, nil
 }
 
@@ -206,34 +299,22 @@ func orNone(names []string) string {
 
 // reportArgs are the parameters of every report query; each takes those that
 // it names.
-func reportArgs(query tracker.ReportQuery, by dimension, location *time.Location) []any {
+func reportArgs(query tracker.ReportQuery, by dimension) map[string]string {
 	limit := int64(query.Limit)
 	if limit == 0 {
 		limit = math.MaxInt64
 	}
-	facts, rollupKey := "facts", "key"
-	if by.visit {
-		facts = "visits"
+	rollupKey := "key"
+	switch by.column { // beside every dimension
+	case "program", "total":
+		rollupKey = by.column
 	}
-	if by.name == "program" {
-		rollupKey = "program" // a column of its own beside every dimension
-	}
-	from, to := ceilMilli(query.From), ceilMilli(query.To)
-	rollupFrom, rollupTo := from, from
-	if by.rollup != "" && (query.By != "" || wholeHours(location, from, to)) {
-		rollupFrom, rollupTo = wholeHourRange(from, to)
-	}
-	args := map[string]string{
-		"from": utc(from), "to": utc(to), "rollup_from": utc(rollupFrom), "rollup_to": utc(rollupTo),
-		"program": query.Program, "hits": query.Hits, "by": by.column, "facts": facts,
-		"dimension": by.rollup, "rollup_key": rollupKey,
+	return map[string]string{
+		"program": query.Program, "hits": query.Hits, "by": by.column, "rollup_key": rollupKey,
 		"granularity": query.Granularity, "tz": query.TZ, "limit": strconv.FormatInt(limit, 10),
+		"breakdown": query.By, "model": query.Model, "half_life_days": fmt.Sprint(query.HalfLifeDays),
+		"first_share": fmt.Sprint(query.FirstShare), "last_share": fmt.Sprint(query.LastShare), "steps_max": fmt.Sprint(markovStepsMax + 1), "cells_max": fmt.Sprint(cohortCellsMax + 1),
 	}
-	var named []any
-	for name, value := range args {
-		named = append(named, clickhouse.Named(name, value))
-	}
-	return named
 }
 
 // table runs a query and returns whatever it gives, with the values that JSON

@@ -1,17 +1,16 @@
 -- Hits per hour, one roll-up per dimension: the row of dimension `country` and key `DE` counts the hour's hits from
--- Germany. A cube of all dimensions together would keep almost a row per click.
+-- Germany. A cube of all dimensions together would keep almost a row per click. Links and referrers are too many for
+-- hours, of which most would count a single hit: see link_clicks_daily.
 --
--- Counts only. Distinct visitors are counted in `events`, exactly: a state of them for each hour and key costs at least
--- eight bytes for each visitor in each of the eleven dimensions, twice the budget of a whole click.
+-- Counts only. Distinct visitors come from visitor_sample or, where there are few hits, from `events` exactly.
 --
--- Sort key: the key before the hour, since the hours of one key then differ by little and its text is stored once (by
--- hour first, link and referrer cost three times as much). A period prunes by partition; within it a dimension is read
--- whole, and all but two have few keys.
+-- Sort key: the key before the hour, since the hours of one key then differ by little and its text is stored once. A
+-- period prunes by partition; within it a dimension is read whole, and has few keys.
 CREATE TABLE IF NOT EXISTS waymark.clicks_hourly
 (
-    dimension  LowCardinality(String)  COMMENT 'total, link, channel, campaign, referrer, referrer_type, country, device, browser, referrer_host or reasons' CODEC(ZSTD(1)),
+    dimension  LowCardinality(String)  COMMENT 'total, channel, campaign, referrer_type, country, device, browser, referrer_host or reasons' CODEC(ZSTD(1)),
     program    LowCardinality(String)  CODEC(ZSTD(1)),
-    key        String                  COMMENT 'value of the dimension: for link the code, for reasons their names with commas, for total empty' CODEC(ZSTD(1)),
+    key        String                  COMMENT 'value of the dimension: for reasons their names with commas, for total empty' CODEC(ZSTD(1)),
     hour       DateTime('UTC')         COMMENT 'start of the hour' CODEC(Delta, ZSTD(1)),
     hits       UInt64                  COMMENT 'every hit, HEAD requests too' CODEC(T64, ZSTD(1)),
     gross      UInt64                  COMMENT 'hits answered to GET' CODEC(T64, ZSTD(1)),
@@ -25,14 +24,12 @@ SETTINGS {{window}}
 COMMENT 'Hits per hour and programme, one roll-up per dimension: filter on dimension before summing';
 
 -- GROUPING SETS count each dimension in a hash table of its own from one reading of the block, in 60 % of the time that
--- an ARRAY JOIN over the dimensions takes; a view per dimension would add eleven parts to the target with every insert.
+-- an ARRAY JOIN over the dimensions takes; a view per dimension would add nine parts to the target with every insert.
 CREATE MATERIALIZED VIEW IF NOT EXISTS waymark.clicks_hourly_view TO waymark.clicks_hourly AS
 SELECT
     multiIf(
-        grouping(link_key) = 0,      'link',
         grouping(channel) = 0,       'channel',
         grouping(campaign) = 0,      'campaign',
-        grouping(referrer) = 0,      'referrer',
         grouping(referrer_type) = 0, 'referrer_type',
         grouping(country) = 0,       'country',
         grouping(device) = 0,        'device',
@@ -42,7 +39,7 @@ SELECT
                                      'total')                      AS dimension,
     program,
     -- The columns outside of a grouping set are empty.
-    concat(link_key, channel, campaign, referrer, referrer_type, country, device, browser, referrer_host,
+    concat(channel, campaign, referrer_type, country, device, browser, referrer_host,
         arrayStringConcat(arrayMap(
             bit -> transform(bit,
                 [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096],
@@ -57,7 +54,7 @@ SELECT
 FROM
 (
     SELECT
-        program, link_key, channel, campaign, referrer_id AS referrer, referrer_type, country, device, browser, referrer_host,
+        program, channel, campaign, referrer_type, country, device, browser, referrer_host,
         reasons, reasons AS reason_set, toStartOfHour(toDateTime(time, 'UTC')) AS hour
     FROM waymark.events
     WHERE stage = 'clicked'
@@ -65,10 +62,8 @@ FROM
 GROUP BY GROUPING SETS
 (
     (program, hour),
-    (program, hour, link_key),
     (program, hour, channel),
     (program, hour, campaign),
-    (program, hour, referrer),
     (program, hour, referrer_type),
     (program, hour, country),
     (program, hour, device),

@@ -9,7 +9,7 @@ SELECT
 FROM waymark.hits AS h
 ARRAY JOIN reason_names AS reason
 WHERE time >= {from:DateTime64(3, 'UTC')} AND time < {to:DateTime64(3, 'UTC')}
-    AND ({program:String} = '' OR program = {program:String})
+    AND ({program:String} = '' OR program = {program:String}){{.Where}}{{.Links}}
 GROUP BY key
 HAVING clicks > 0
 ORDER BY clicks DESC, key

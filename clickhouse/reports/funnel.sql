@@ -10,28 +10,16 @@ SELECT
     count / nullIf(counts[1], 0)                                     AS overall_rate
 FROM
 (
-    SELECT
-        key,
-        [
-            countIf(stage = 'invited'),
-            uniqExactIf(visitor_id, stage = 'clicked' AND visitor_id != 0) + countIf(stage = 'clicked' AND visitor_id = 0),
-            uniqExactIf(party, stage = 'signed_up'),
-            uniqExactIf(party, stage = 'activated'),
-            uniqExactIf(party, stage = 'converted'),
-            uniqExactIf(party, stage = 'retained')
-        ]                                                            AS counts,
-        arraySum(counts)                                             AS size
+    SELECT key, [sum(m.invitations), sum(m.visitors), sum(m.signups), sum(m.activations), sum(m.conversions), sum(m.retained)] AS counts, arraySum(counts) AS size
     FROM
     (
-        SELECT toString({by:Identifier}) AS key, stage, visitor_id, party
-        FROM waymark.{facts:Identifier}
-        WHERE time >= {from:DateTime64(3, 'UTC')} AND time < {to:DateTime64(3, 'UTC')}
-            AND ({program:String} = '' OR program = {program:String})
-            AND stage != '' AND {hits:Identifier}
+        SELECT key, invitations, visitors, signups, activations, conversions, retained
+        FROM ({{template "measures" .}})
         UNION ALL
-        SELECT '', '', toUInt64(0), '' WHERE {by:String} = 'total'
-    )
+        SELECT '', 0, 0, 0, 0, 0, 0 WHERE {by:String} = 'total'
+    ) AS m
     GROUP BY key
+    HAVING size > 0 OR {by:String} = 'total'
     ORDER BY size DESC, key
     LIMIT {limit:UInt64}
 ) AS keys

@@ -33,8 +33,8 @@ FROM
                 toString({by:Identifier})              AS key,
                 [(clicked_at, signed_up_at), (signed_up_at, activated_at), (activated_at, converted_at), (converted_at, retained_at),
                  (clicked_at, converted_at), (signed_up_at, converted_at)] AS spans
-            FROM waymark.journeys AS j
-            WHERE {program:String} = '' OR program = {program:String}
+            FROM waymark.{journeys:Identifier} AS j
+            WHERE ({program:String} = '' OR program = {program:String}){{.Where}}
             UNION ALL
             SELECT '', arrayWithConstant(6, (NULL::Nullable(DateTime64(3, 'UTC')), NULL::Nullable(DateTime64(3, 'UTC')))) WHERE {by:String} = 'total'
         ) AS journeys

@@ -17,8 +17,8 @@ COMMENT 'The programme of each user: that of the earliest signup';
 
 -- One row per party and programme, with what was reported under the user alone folded into the user's home. This is
 -- the referral graph, too: an edge from `referrer` to `party` a row.
-CREATE OR REPLACE VIEW waymark.journeys
-AS SELECT
+{{define "journeys" -}}
+SELECT
     program,
     party,
     credit.link                                        AS link,
@@ -53,8 +53,11 @@ FROM
         sum(r.orders)                                  AS orders,
         sum(r.value)                                   AS value,
         sum(r.refunds)                                 AS refunds
-    FROM waymark.referrals AS r
-    LEFT JOIN waymark.homes AS h ON h.party = r.party
+    FROM (SELECT * FROM waymark.referrals {{.}}) AS r
+    LEFT JOIN (SELECT * FROM waymark.homes {{.}}) AS h ON h.party = r.party
     GROUP BY if(r.program = '', h.home, r.program), r.party
 ) AS edges
+{{- end}}
+CREATE OR REPLACE VIEW waymark.journeys
+AS {{template "journeys" ""}}
 COMMENT 'One row per party and programme: who is credited, when each stage was first reached, orders and their value';

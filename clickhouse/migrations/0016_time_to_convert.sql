@@ -16,7 +16,7 @@ FROM
         program,
         pair,
         dateDiff('millisecond', assumeNotNull(pair.3), assumeNotNull(pair.4)) / 3600000 AS hours
-    FROM waymark.journeys
+    FROM waymark.resolved_journeys
     ARRAY JOIN
     [
         ('clicked', 'signed_up', clicked_at, signed_up_at),

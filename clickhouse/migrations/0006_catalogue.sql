@@ -1,4 +1,5 @@
--- Copy of the topic waymark.links, for analysts: the edge never asks it. One row per link number; a deleted link stays,
+-- Copies of the topics waymark.links and waymark.programs, for analysts and reports: the edge never asks them. One row per
+-- link number; a deleted link stays,
 -- since later conversions still belong to it.
 CREATE TABLE IF NOT EXISTS waymark.links
 (
@@ -30,3 +31,22 @@ CREATE TABLE IF NOT EXISTS waymark.links
 ENGINE = {{engine "ReplacingMergeTree" "version"}}
 ORDER BY number
 COMMENT 'Links as they are now; read with FINAL';
+
+-- Copy of the topic waymark.programs. Reports take the attribution window from it.
+CREATE TABLE IF NOT EXISTS waymark.programs
+(
+    name                     String,
+    party_types              Array(String),
+    currency                 LowCardinality(String),
+    attribution_window_days  UInt32,
+    cookie_lifetime_days     UInt32,
+    unique_window_hours      UInt32,
+    code_prefix              String,
+    case_insensitive         Bool,
+    trust_pixel              Bool,
+    app_schemes              Array(String),
+    version                  UInt64                     COMMENT 'Kafka offset of the record'
+)
+ENGINE = {{engine "ReplacingMergeTree" "version"}}
+ORDER BY name
+COMMENT 'Programmes as they are now; read with FINAL';
