@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -39,6 +40,7 @@ type Catalog struct {
 	keys     *tableCopy
 
 	followLinks, followPrograms, followKeys *follower
+	current                                 atomic.Bool // each has been at the end of its topic
 
 	clients  []*kgo.Client // of the followers
 	producer *kgo.Client   // idempotent; connects when it is used
@@ -166,6 +168,22 @@ func (c *Catalog) Ready() error {
 		missing = append(missing, f.ready())
 	}
 	return errors.Join(missing...)
+}
+
+// Outdated reports whether what is served comes from a snapshot alone: since
+// the start Kafka has been away, and may know of more. It is cheap enough to
+// be asked by every request.
+func (c *Catalog) Outdated() bool {
+	if c.current.Load() {
+		return false
+	}
+	for _, f := range c.followers() {
+		if !f.snapshot().current {
+			return true
+		}
+	}
+	c.current.Store(true)
+	return false
 }
 
 // Status lists what an operator should know although requests are served:

@@ -207,6 +207,9 @@ func TestCatalogStartsFromSnapshotWithoutKafka(t *testing.T) {
 	if _, ok := n.keys.Check([]byte(secret)); !ok {
 		t.Error("the key is missing")
 	}
+	if !n.Outdated() {
+		t.Error("a node that has only its snapshot takes itself for up to date")
+	}
 	if status := strings.Join(n.Status(), "\n"); !strings.Contains(status, TopicLinks) || !strings.Contains(status, "as of") {
 		t.Errorf("status %q does not say since when", status)
 	}

@@ -40,6 +40,10 @@ type ActionsOptions struct {
 	ClickIDs *ClickIDs
 	Cookies  *Cookies
 
+	// Outdated is that of EdgeOptions: what is refused then, for a key, link or
+	// programme that the node does not know, may be right. It gets 503.
+	Outdated func() bool
+
 	Proxies    *TrustedProxies // nil: nobody is trusted
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
@@ -62,6 +66,9 @@ func NewActions(o ActionsOptions) *Actions {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Outdated == nil {
+		o.Outdated = func() bool { return false }
 	}
 	a := &Actions{
 		ActionsOptions: o,

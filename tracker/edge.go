@@ -46,6 +46,11 @@ type EdgeOptions struct {
 	// /readyz: that Kafka is away, say, and since when. Nil: nothing.
 	Notes func() []string
 
+	// Outdated reports whether there may be links that the node does not know
+	// yet: it started from a snapshot, and Kafka has been away since. Unknown
+	// codes get 503 then, not 404. Nil: never.
+	Outdated func() bool
+
 	// What answers below /v1; nil: 404. They check the method themselves.
 	EventsHandler, PostbackHandler, PixelHandler fasthttp.RequestHandler
 

@@ -15,6 +15,7 @@ const (
 	resultInactive
 	resultEarly
 	resultExpired
+	resultOutdated
 	resultMalformed
 	resultMethod
 	resultPanic
@@ -23,7 +24,7 @@ const (
 )
 
 var resultNames = [results]string{
-	"redirect", "not_found", "inactive", "early", "expired", "malformed", "method", "panic", "other",
+	"redirect", "not_found", "inactive", "early", "expired", "outdated", "malformed", "method", "panic", "other",
 }
 
 // edgeMetrics counts without looking anything up by label on the way of a

@@ -258,7 +258,7 @@ func TestEdgeMetrics(t *testing.T) {
 	s.hits.full = true
 	s.do("GET", "/a")
 	want := map[string]float64{
-		"redirect": 3, "inactive": 1, "not_found": 1, "malformed": 1, "other": 1, "method": 1, "early": 0, "expired": 0, "panic": 0, "shed": 1,
+		"redirect": 3, "inactive": 1, "not_found": 1, "malformed": 1, "other": 1, "method": 1, "early": 0, "expired": 0, "outdated": 0, "panic": 0, "shed": 1,
 	}
 	families, err := registry.Gather()
 	if err != nil {

@@ -47,6 +47,10 @@ func (a *Actions) Events(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	key, ok := a.Keys.Check(Bearer(ctx.Request.Header.Peek("Authorization")))
+	if !ok && a.Outdated() {
+		writeOutdated(ctx)
+		return
+	}
 	if !ok {
 		ctx.Response.Header.Set("WWW-Authenticate", `Bearer realm="waymark"`)
 		writeProblem(ctx, fasthttp.StatusUnauthorized, "send an API key of role event or admin as Authorization: Bearer")
@@ -71,6 +75,10 @@ func (a *Actions) Events(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	events, answer := a.eventsOf(items, key, ctx.Host())
+	if len(answer.Rejected) > 0 && a.Outdated() {
+		writeOutdated(ctx)
+		return
+	}
 	if err := a.store(wayEvents, events); err != nil {
 		ctx.Response.Header.Set("Retry-After", strconv.Itoa(actionRetryAfter))
 		writeProblem(ctx, fasthttp.StatusServiceUnavailable, "the actions could not be stored safely; send them again")
@@ -84,6 +92,13 @@ func (a *Actions) Events(ctx *fasthttp.RequestCtx) {
 	ctx.SetContentType("application/json")
 	ctx.SetBody(encoded)
 }
+
+func writeOutdated(ctx *fasthttp.RequestCtx) {
+	ctx.Response.Header.Set("Retry-After", strconv.Itoa(actionRetryAfter))
+	writeProblem(ctx, fasthttp.StatusServiceUnavailable, outdatedLine)
+}
+
+const outdatedLine = "the links and keys of this node are not up to date, nothing was kept; send it again"
 
 // eventsOf reads the items of a batch: the events of the good ones, and the
 // answer that will be true once those are stored.

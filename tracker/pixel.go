@@ -106,6 +106,9 @@ func (a *Actions) pixel(ctx *fasthttp.RequestCtx) error {
 		src.visitor, src.touches = v.ID, v.Touches()
 	}
 	e, err := a.event(&act, &src)
+	if err != nil && a.Outdated() {
+		return ErrUnavailable
+	}
 	if err != nil {
 		return err
 	}

@@ -50,6 +50,9 @@ func (a *Actions) Postback(ctx *fasthttp.RequestCtx) {
 
 func (a *Actions) postback(args *fasthttp.Args, host []byte) (status int, line string) {
 	key, ok := a.Keys.Check(args.Peek("key"))
+	if !ok && a.Outdated() {
+		return fasthttp.StatusServiceUnavailable, outdatedLine
+	}
 	if !ok {
 		return fasthttp.StatusUnauthorized, "key: must be an API key of role event"
 	}
@@ -63,6 +66,9 @@ func (a *Actions) postback(args *fasthttp.Args, host []byte) (status int, line s
 	patience, cancel := context.WithTimeout(context.Background(), actionLinkWait)
 	defer cancel()
 	e, err := a.event(&act, &actionSource{way: wayPostback, key: key, host: host, now: a.Now(), patience: patience})
+	if err != nil && a.Outdated() {
+		return fasthttp.StatusServiceUnavailable, outdatedLine
+	}
 	if err != nil {
 		return fasthttp.StatusBadRequest, err.Error()
 	}

@@ -234,6 +234,11 @@ func (e *Edge) unavailable(ctx *fasthttp.RequestCtx, p *Prepared, state Reasons)
 // notFound answers for a code that nobody made. There is no event of it: a
 // flood of random codes shall cost nothing.
 func (e *Edge) notFound(ctx *fasthttp.RequestCtx) {
+	if e.Outdated != nil && e.Outdated() {
+		ctx.Response.Header.Set("Retry-After", "1")
+		e.fail(ctx, resultOutdated, fasthttp.StatusServiceUnavailable, "the links of this node are not up to date, try again\n")
+		return
+	}
 	if len(e.notFoundURL) > 0 {
 		e.metrics.count(resultNotFound)
 		sendTo(ctx, fasthttp.StatusFound, e.notFoundURL)

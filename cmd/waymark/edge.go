@@ -317,12 +317,12 @@ func (n *node) newEdge(p nodeParts) (*tracker.Edge, error) {
 	clickIDs, cookies := tracker.NewClickIDs(p.ring), tracker.NewCookies(p.ring)
 	actions := tracker.NewActions(tracker.ActionsOptions{
 		Keys: p.catalog.keys, Links: p.catalog.links, Sink: n.journal, ClickIDs: clickIDs, Cookies: cookies,
-		Proxies: n.proxies, Registerer: p.registry, Now: timeOfDay,
+		Outdated: p.catalog.Outdated, Proxies: n.proxies, Registerer: p.registry, Now: timeOfDay,
 	})
 	return tracker.NewEdge(tracker.EdgeOptions{
 		Links: p.catalog.links, Hits: n.spool, ClickIDs: clickIDs, Cookies: cookies, Clock: clock, Proxies: n.proxies,
 		CookieDomain: n.flags.CookieDomain, RootURL: n.flags.RootURL, NotFoundURL: n.flags.NotFoundURL,
-		IsAdmin: p.catalog.keys.IsAdmin, Ready: p.ready.reasons, Notes: p.ready.notes,
+		IsAdmin: p.catalog.keys.IsAdmin, Ready: p.ready.reasons, Notes: p.ready.notes, Outdated: p.catalog.Outdated,
 		EventsHandler: actions.Events, PostbackHandler: actions.Postback, PixelHandler: actions.Pixel,
 		Registerer: p.registry, Now: timeOfDay,
 	})

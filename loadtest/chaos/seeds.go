@@ -14,4 +14,8 @@ var pastRounds = []pastRound{
 	// The embedded broker trimmed what audit was about to read, and audit failed.
 	{15514479337085512061, []string{"up-engine-kill", "up-term"}},
 	{8060700850916930047, []string{"up-kill"}},
+	// An edge that started from its snapshot while Kafka was away answered 404 to
+	// links that were younger.
+	{13929326199891189756, []string{"edge-kill", "disk-full"}},
+	{4803713845518473898, []string{"segment-truncated", "edge-kill"}},
 }
