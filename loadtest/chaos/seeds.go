@@ -18,4 +18,7 @@ var pastRounds = []pastRound{
 	// links that were younger.
 	{13929326199891189756, []string{"edge-kill", "disk-full"}},
 	{4803713845518473898, []string{"segment-truncated", "edge-kill"}},
+	// The shipper acknowledged an action before the journal knew that it had it, and
+	// the program ended.
+	{6411418032319982105, []string{"up-kill", "link-garbage", "ring-lost"}},
 }

@@ -53,7 +53,7 @@ type Journal struct {
 	buffer  []byte
 	saved   Position
 
-	published atomic.Uint64 // tail that readers may see
+	published atomic.Uint64 // no reader sees anything behind it
 	acked     atomic.Uint64
 	appended  atomic.Uint64
 	shed      atomic.Uint64
@@ -311,15 +311,17 @@ func (j *Journal) write(c *commit) error {
 		return ErrFull
 	}
 	if err == nil {
+		// Before a reader can see the records: it may ship and acknowledge them before this goroutine runs again.
+		j.published.Store(uint64(tail))
 		err = j.segments.publish()
 	}
 	if err != nil {
+		j.published.Store(uint64(j.tail))
 		j.segments.abandon()
 		return fmt.Errorf("write journal: %w", err)
 	}
 	j.appended.Add(ordinal - j.ordinal)
 	j.tail, j.ordinal = tail, ordinal
-	j.published.Store(uint64(tail))
 	return nil
 }
 

@@ -166,6 +166,37 @@ func TestJournalConcurrent(t *testing.T) {
 }
 
 // TestJournalSharesSync: all who come while a sync is under way share the next one.
+// A reader sees a record once it is on disk, and may be through with it before the
+// writer has done anything else.
+func TestJournalAcknowledgedAtOnce(t *testing.T) {
+	opts := journalOptions(t)
+	opts.DiskBytesMax = 64 << 20
+	j := mustOpenJournal(t, opts)
+	const records = 10_000
+	read := make(chan uint64)
+	go func() {
+		count, buf := uint64(0), make([]byte, FrameBytesMax)
+		for position := Position(0); count < records; {
+			b, err := j.read(position, buf)
+			if err != nil {
+				break
+			}
+			for _, f := range b.Frames {
+				count = f.Ordinal
+			}
+			position = b.End
+			j.Ack(position)
+		}
+		read <- count
+	}()
+	for i := range records {
+		journal(t, j, fmt.Sprint(i))
+	}
+	if got := <-read; got != records {
+		t.Errorf("read up to record %d of %d", got, records)
+	}
+}
+
 func TestJournalSharesSync(t *testing.T) {
 	j := mustOpenJournal(t, journalOptions(t))
 	begun, proceed := make(chan struct{}, 10), make(chan struct{})
