@@ -149,7 +149,7 @@ func plotFreshness(points []freshnessPoint, w io.Writer) error {
 	}
 	bars.FillColor, bars.LineStyle.Width = plotutil.Color(0), vg.Points(0.25)
 	p.Add(bars)
-	return writeSVG(p, w)
+	return writeSVG(p, plotWidth, w)
 }
 
 // installation is a `waymark up` of its own.

@@ -11,9 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
-	"gonum.org/v1/plot/plotutil"
-	"gonum.org/v1/plot/vg"
-	"gonum.org/v1/plot/vg/draw"
 )
 
 // growthCommand shows how the costs of events grow with their number: 1, 10 and
@@ -236,13 +233,9 @@ func plotGrowth(points []growthPoint, w io.Writer) error {
 		for _, point := range points {
 			line = append(line, plotter.XY{X: float64(point.events), Y: max(s.of(point), 0.01)})
 		}
-		drawn, dots, err := plotter.NewLinePoints(line)
-		if err != nil {
-			return fmt.Errorf("plot the growth: %w", err)
+		if err := addLine(p, i, s.name, line); err != nil {
+			return err
 		}
-		drawn.Color, dots.Color, dots.Shape, drawn.Width = plotutil.Color(i), plotutil.Color(i), draw.CircleGlyph{}, vg.Points(1.5)
-		p.Add(drawn, dots)
-		p.Legend.Add(s.name, drawn, dots)
 	}
-	return writeSVG(p, w)
+	return writeSVG(p, plotWidth, w)
 }

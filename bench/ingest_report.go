@@ -102,14 +102,5 @@ func plotIngest(heats map[string][]heat, w io.Writer) error {
 	p.Legend.Add("engine, with its merges", below)
 	p.Legend.Add("ingest or loop", above)
 	p.NominalX(names...)
-	return writeSVG(p, w)
-}
-
-func writeSVG(p *plot.Plot, w io.Writer) error {
-	to, err := p.WriterTo(18*vg.Centimeter, 10*vg.Centimeter, "svg")
-	if err != nil {
-		return fmt.Errorf("draw: %w", err)
-	}
-	_, err = to.WriteTo(w)
-	return err
+	return writeSVG(p, plotWidth, w)
 }

@@ -7,9 +7,6 @@ import (
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
-	"gonum.org/v1/plot/plotutil"
-	"gonum.org/v1/plot/vg"
-	"gonum.org/v1/plot/vg/draw"
 )
 
 func (c linksCommand) report(points []linksPoint) report {
@@ -75,13 +72,9 @@ func plotLinks(points []linksPoint, w io.Writer) error {
 		for _, point := range points {
 			line = append(line, plotter.XY{X: float64(point.links), Y: max(s.of(point), 0.001)})
 		}
-		drawn, dots, err := plotter.NewLinePoints(line)
-		if err != nil {
-			return fmt.Errorf("plot the links: %w", err)
+		if err := addLine(p, i, s.name, line); err != nil {
+			return err
 		}
-		drawn.Color, dots.Color, dots.Shape, drawn.Width = plotutil.Color(i), plotutil.Color(i), draw.CircleGlyph{}, vg.Points(1.5)
-		p.Add(drawn, dots)
-		p.Legend.Add(s.name, drawn, dots)
 	}
-	return writeSVG(p, w)
+	return writeSVG(p, plotWidth, w)
 }

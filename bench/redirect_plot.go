@@ -7,7 +7,6 @@ import (
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
-	"gonum.org/v1/plot/plotutil"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 	"gonum.org/v1/plot/vg/vgsvg"
@@ -58,14 +57,9 @@ func (o redirectCommand) plotLatency(rows []redirectRow) (*plot.Plot, error) {
 		for x, measure := range []func(turn) float64{p50Of, p99Of, p999Of} {
 			points = append(points, plotter.XY{X: float64(x), Y: spreadOf(series(row.half, measure)).median})
 		}
-		line, dots, err := plotter.NewLinePoints(points)
-		if err != nil {
-			return nil, fmt.Errorf("plot the latencies: %w", err)
+		if err := addLine(p, i, row.name, points); err != nil {
+			return nil, err
 		}
-		line.Color, dots.Color, dots.Shape = plotutil.Color(i), plotutil.Color(i), draw.CircleGlyph{}
-		line.Width = vg.Points(1.5)
-		p.Add(line, dots)
-		p.Legend.Add(row.name, line, dots)
 	}
 	return p, nil
 }

@@ -204,5 +204,5 @@ func plotStorage(clicks float64, columns []columnSize, tables []tableSize, w io.
 	bars.Horizontal, bars.Color, bars.LineStyle.Width = true, plotutil.Color(0), 0
 	p.Add(bars)
 	p.NominalY(names...)
-	return writeSVG(p, w)
+	return writeSVG(p, plotWidth, w)
 }

@@ -8,6 +8,7 @@ import (
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/plotutil"
 	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
 )
 
 // spreads are bars of medians with whiskers from least to most.
@@ -47,9 +48,29 @@ func drawBars(title string, names []string, values []spread, w io.Writer) error 
 	if err := addBars(p, values); err != nil {
 		return err
 	}
-	to, err := p.WriterTo(vg.Length(max(4*len(names), 12))*vg.Centimeter, 10*vg.Centimeter, "svg")
+	return writeSVG(p, vg.Length(max(4*len(names), 12))*vg.Centimeter, w)
+}
+
+// addLine draws a line with a dot for each point, in the i-th colour, and names
+// it in the legend.
+func addLine(p *plot.Plot, i int, name string, points plotter.XYs) error {
+	line, dots, err := plotter.NewLinePoints(points)
 	if err != nil {
-		return fmt.Errorf("draw bars: %w", err)
+		return fmt.Errorf("plot %s: %w", name, err)
+	}
+	line.Color, dots.Color, dots.Shape, line.Width = plotutil.Color(i), plotutil.Color(i), draw.CircleGlyph{}, vg.Points(1.5)
+	p.Add(line, dots)
+	p.Legend.Add(name, line, dots)
+	return nil
+}
+
+// plotWidth is that of a plot on its own.
+const plotWidth = 18 * vg.Centimeter
+
+func writeSVG(p *plot.Plot, width vg.Length, w io.Writer) error {
+	to, err := p.WriterTo(width, 10*vg.Centimeter, "svg")
+	if err != nil {
+		return fmt.Errorf("draw: %w", err)
 	}
 	_, err = to.WriteTo(w)
 	return err
