@@ -26,8 +26,8 @@ help: ## List the targets
 build: library ## Build bin/waymark and fetch what the embedded default needs
 	CGO_ENABLED=0 $(GO) build -trimpath -pgo $(PROFILE) -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN) ./cmd/waymark
 
-# The profile is of an edge under the load of `make bench`, and takes a twentieth
-# off the CPU time of a redirect. It is not called default.pgo: with that go test
+# The profile is of an edge under the load of `make bench`. With it the median of
+# seven rounds went from 11.7 to 11.1 µs a redirect, within their spread. It is not called default.pgo: with that go test
 # would compile everything once more, too.
 .PHONY: profile
 profile: build ## Record anew what `make build` optimises for
