@@ -20,7 +20,9 @@ type Enricher struct {
 	places     cache[netip.Addr, place]
 	addressKey func(day int) []byte
 	addresses  cache[int, cipher.Block] // by day
-	block      [aes.BlockSize]byte      // kept here, since Encrypt would make it escape
+	day        int                      // of the address hashed last, whose cipher is
+	cipher     cipher.Block
+	block      [aes.BlockSize]byte // kept here, since Encrypt would make it escape
 }
 
 // placesCachedMax bounds the places that are kept to some 10 MB. When full,
@@ -81,7 +83,7 @@ func (e *Enricher) enrichAddress(event *wire.Event) {
 		e.places.put(addr, found)
 	}
 	event.Country, event.Region, event.City, event.Network = found.country, found.region, found.city, found.network
-	if hostingNetworks[found.network] {
+	if found.hosting {
 		event.Reasons |= uint32(tracker.Datacenter)
 	}
 	// Who asks not to be tracked is not told apart from others either.
@@ -94,6 +96,18 @@ func (e *Enricher) enrichAddress(event *wire.Event) {
 // to 64 bits. Of an IPv6 address only the first 64 bits count: the rest is
 // the device's to change, and often it does so hourly.
 func (e *Enricher) hashAddress(addr netip.Addr, day int) uint64 {
+	if e.cipher == nil || e.day != day {
+		e.day, e.cipher = day, e.cipherOf(day)
+	}
+	e.block = addr.As16()
+	if addr.Is6() {
+		clear(e.block[8:])
+	}
+	e.cipher.Encrypt(e.block[:], e.block[:])
+	return max(binary.LittleEndian.Uint64(e.block[:]), 1) // 0 means none
+}
+
+func (e *Enricher) cipherOf(day int) cipher.Block {
 	block, ok := e.addresses.get(day)
 	if !ok {
 		key := sha256.Sum256(e.addressKey(day))
@@ -103,10 +117,5 @@ func (e *Enricher) hashAddress(addr netip.Addr, day int) uint64 {
 		}
 		e.addresses.put(day, block)
 	}
-	e.block = addr.As16()
-	if addr.Is6() {
-		clear(e.block[8:])
-	}
-	block.Encrypt(e.block[:], e.block[:])
-	return max(binary.LittleEndian.Uint64(e.block[:]), 1) // 0 means none
+	return block
 }

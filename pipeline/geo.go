@@ -15,6 +15,7 @@ type place struct {
 	region  string // ISO 3166-2, GB-ENG
 	city    string // English name
 	network uint32 // autonomous system number
+	hosting bool   // it is a hosting provider's
 }
 
 // Geo looks addresses up in GeoIP databases. It is safe for concurrent use,
@@ -63,6 +64,7 @@ func (g *Geo) lookup(addr netip.Addr) place {
 	for _, database := range g.databases {
 		_ = database.fill(addr, &found)
 	}
+	found.hosting = hostingNetworks[found.network]
 	return found
 }
 

@@ -201,6 +201,7 @@ func (s *shipSession) produce(ctx context.Context) error {
 	defer s.metrics.inFlight.Set(0)
 	var failed error // promises are called one at a time
 	for i := range s.records {
+		s.records[i].Timestamp = began // or the client would ask the time for each
 		s.client.Produce(context.Background(), &s.records[i], func(_ *kgo.Record, err error) {
 			if err != nil && failed == nil {
 				failed = err

@@ -12,6 +12,8 @@ import (
 // It counts only together with an admin key.
 const HeaderTime = "X-Waymark-Time"
 
+var headerTime = []byte(HeaderTime)
+
 // SimulatedClock gives identities to hits whose time was given, which may be
 // any, in any order. They never meet those of a Clock, because they use the
 // upper half of the sequence. It is safe for concurrent use.
@@ -67,7 +69,7 @@ func (c *SimulatedClock) Next(timeMS uint64) Identity {
 // Unix milliseconds, or 0 if it asks for none or does not bring an admin key,
 // which isAdmin tells. The error is a *FieldError.
 func simulatedTime(h *fasthttp.RequestHeader, now time.Time, isAdmin func(secret []byte) bool) (uint64, error) {
-	text := h.Peek(HeaderTime)
+	text := h.PeekCanonical(headerTime)
 	if len(text) == 0 || isAdmin == nil || !isAdmin(Bearer(h.Peek(fasthttp.HeaderAuthorization))) {
 		return 0, nil
 	}

@@ -4,94 +4,128 @@ import (
 	"errors"
 	"net"
 	"os"
+	"strings"
 	"testing"
 	"time"
 )
 
-// clockedConn remembers the deadlines that are set.
+// clockedConn remembers the deadlines that are set, and reads n bytes at once.
 type clockedConn struct {
 	net.Conn
+	n             int
 	reads, writes []time.Time
 }
 
-func (c *clockedConn) Read([]byte) (int, error)             { return 0, nil }
+func (c *clockedConn) Read([]byte) (int, error)             { return c.n, nil }
 func (c *clockedConn) Write([]byte) (int, error)            { return 0, nil }
 func (c *clockedConn) SetReadDeadline(t time.Time) error    { c.reads = append(c.reads, t); return nil }
 func (c *clockedConn) SetWriteDeadline(t time.Time) error   { c.writes = append(c.writes, t); return nil }
 func (c *clockedConn) last(deadlines []time.Time) time.Time { return deadlines[len(deadlines)-1] }
 
-// TestDeadlinesAreLazy: requests that come a millisecond apart set a deadline a
-// second, and at every Read and Write the one that is set is at most a second
-// earlier than asked, never later.
+// standingClock is one that the test moves, and how to.
+func standingClock() (clock *coarseClock, pass func(time.Duration)) {
+	clock = newCoarseClock()
+	return clock, func(d time.Duration) { clock.elapsed.Add(int64(d)) }
+}
+
+var testPatience = &patience{idle: 75 * time.Second, request: 10 * time.Second, answer: 5 * time.Second}
+
+// lateness is how much later than now + allowed a deadline is.
+func lateness(clock *coarseClock, deadline time.Time, allowed time.Duration) time.Duration {
+	return deadline.Sub(clock.made.Add(time.Duration(clock.elapsed.Load()) + allowed))
+}
+
+// Requests that come a millisecond apart set a deadline a second, and at every
+// Read and Write the one that is set is right but for a second.
 func TestDeadlinesAreLazy(t *testing.T) {
-	under := &clockedConn{}
-	conn := &lazyConn{Conn: under}
-	now := time.Now()
-	const requests = 10_000
-	for range requests {
-		now = now.Add(time.Millisecond)
-		for _, timeout := range []time.Duration{75 * time.Second, 10 * time.Second} { // idle, then reading
-			conn.SetReadDeadline(now.Add(timeout))
-			if timeout > 10*time.Second {
-				conn.Read(nil)
-				if early := now.Add(timeout).Sub(under.last(under.reads)); early < 0 || early > time.Second {
-					t.Fatalf("a read is cut off %v before its time", early)
-				}
-			}
-		}
-		conn.SetWriteDeadline(now.Add(10 * time.Second))
-		conn.Write(nil)
-		if early := now.Add(10 * time.Second).Sub(under.last(under.writes)); early < 0 || early > time.Second {
-			t.Fatalf("a write is cut off %v before its time", early)
+	under := &clockedConn{n: 1}
+	clock, pass := standingClock()
+	conn := newImpatientConn(under, clock, testPatience)
+	near := func(what string, deadline time.Time, allowed time.Duration) {
+		t.Helper()
+		if late := lateness(clock, deadline, allowed); late < -time.Second || late > clockStep {
+			t.Fatalf("%s is cut off %v after its time", what, late)
 		}
 	}
-	if len(under.reads) > requests/1000+1 || len(under.writes) > requests/1000+1 {
+	conn.Read(nil)
+	near("the first request", under.last(under.reads), testPatience.request)
+	conn.Write(nil)
+	const requests = 10_000
+	for range requests {
+		pass(time.Millisecond)
+		conn.Read(nil)
+		near("an idle connection", under.last(under.reads), testPatience.idle)
+		conn.Write(nil)
+		near("an answer", under.last(under.writes), testPatience.answer)
+	}
+	if len(under.reads) > requests/1000+2 || len(under.writes) > requests/1000+2 {
 		t.Errorf("%d read and %d write deadlines were set in %d s", len(under.reads), len(under.writes), requests/1000)
 	}
 }
 
-// TestDeadlinesChange: one that comes nearer is set, however little, and none
-// means none.
-func TestDeadlinesChange(t *testing.T) {
-	under := &clockedConn{}
-	conn := &lazyConn{Conn: under}
-	start := time.Now()
-	conn.Read(nil)
-	if len(under.reads) != 0 {
-		t.Error("a deadline was set that nobody asked for")
-	}
-	for _, want := range []time.Time{start.Add(10 * time.Second), start.Add(9 * time.Second), {}, start.Add(time.Second)} {
-		conn.SetDeadline(want)
+// A request has its time from its first byte, however often it sends another;
+// an interim answer gives it no more.
+func TestDeadlineOfARequestStands(t *testing.T) {
+	under := &clockedConn{n: 1}
+	clock, pass := standingClock()
+	conn := newImpatientConn(under, clock, testPatience)
+	conn.Write([]byte("HTTP/1.1 302 Found\r\n")) // from now on idle
+	conn.Read(nil)                               // the first byte
+	for range 9 {
+		pass(time.Second)
 		conn.Read(nil)
-		conn.Write(nil)
-		if got := under.last(under.reads); !got.Equal(want) {
-			t.Errorf("reading until %v, expected %v", got, want)
-		}
-		if got := under.last(under.writes); !got.Equal(want) {
-			t.Errorf("writing until %v, expected %v", got, want)
-		}
+		conn.Write([]byte("HTTP/1.1 100 Continue\r\n\r\n"))
+	}
+	if late := lateness(clock, under.last(under.reads), time.Second); late < 0 || late > clockStep {
+		t.Errorf("after nine of ten seconds the request is cut off in a second and %v", late)
+	}
+	longer := clock.made.Add(time.Minute)
+	conn.SetReadDeadline(longer)
+	conn.Write([]byte("HTTP/1.1 100 Continue\r\n\r\n"))
+	conn.Read(nil)
+	if got := under.last(under.reads); !got.Equal(longer) {
+		t.Errorf("reading until %v, expected %v", got, longer)
+	}
+	conn.Write([]byte("HTTP/1.1 302 Found\r\n"))
+	conn.Read(nil)
+	if late := lateness(clock, under.last(under.reads), testPatience.idle); late < -time.Second || late > clockStep {
+		t.Errorf("after the answer the connection is cut off %v after its time", late)
 	}
 }
 
-// TestSilentConnectionTimesOut on a real connection.
-func TestSilentConnectionTimesOut(t *testing.T) {
+// socketPair is a client, and a connection as the public listener accepts it.
+func socketPair(t testing.TB, p *patience) (client *net.TCPConn, conn net.Conn) {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer listener.Close()
-	client, err := net.Dial("tcp", listener.Addr().String())
+	dialled, err := net.Dial("tcp", listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer client.Close()
-	conn, err := lazyListener{listener}.Accept()
+	clock, stop := newCoarseClock(), make(chan struct{})
+	go clock.run(stop)
+	t.Cleanup(func() { close(stop) })
+	conn, err = impatientListener{listener, clock, p}.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
-	conn.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
-	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+	t.Cleanup(func() { dialled.Close(); conn.Close() })
+	return dialled.(*net.TCPConn), conn
+}
+
+// On real connections: a client that says nothing, and one that takes nothing.
+func TestSlowClientsTimeOut(t *testing.T) {
+	_, silent := socketPair(t, &patience{request: 20 * time.Millisecond})
+	if _, err := silent.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("reading from a silent client: %v", err)
+	}
+	_, deaf := socketPair(t, &patience{answer: 20 * time.Millisecond})
+	answer := []byte(strings.Repeat("a", 64<<20))
+	n, err := deaf.Write(answer)
+	if !errors.Is(err, os.ErrDeadlineExceeded) || n == len(answer) {
+		t.Errorf("writing %d bytes to a deaf client: %v", n, err)
 	}
 }

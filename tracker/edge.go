@@ -69,6 +69,7 @@ type Edge struct {
 	visits    sync.Pool // *visit
 	cookie    [2][]byte // attributes after Max-Age: plain, and for https
 	server    *fasthttp.Server
+	patience  patience    // with clients of Serve's connections
 	closed    atomic.Bool // after Shutdown
 
 	rootURL, notFoundURL []byte
@@ -106,6 +107,7 @@ func NewEdge(o EdgeOptions) (*Edge, error) {
 		"/v1/pixel.gif": o.PixelHandler,
 	}
 	e.server = newServer(e)
+	e.patience = patience{idle: idleMax, request: requestReadMax, answer: responseWriteMax}
 	return e, nil
 }
 

@@ -288,7 +288,7 @@ func TestEdgeMetrics(t *testing.T) {
 // TestEdgeClosesSlowRequests sends requests that never end.
 func TestEdgeClosesSlowRequests(t *testing.T) {
 	s := newTestEdge(t, nil, &wire.Link{Code: "a", Url: "https://x.example/"})
-	s.server.ReadTimeout = 20 * time.Millisecond
+	s.patience.request = 20 * time.Millisecond
 	s.listen()
 	for _, request := range []string{
 		"GET /a HT", "GET /a HTTP/1.1\r\nHost: x\r\nX: ", "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nabc",

@@ -25,14 +25,16 @@ type LinksOptions struct {
 
 // Links is every link and programme that the node knows. A code is resolved in
 // three steps: a bloom filter turns unknown codes away, a cache has the hot
-// links prepared, and the packed store has them all.
+// links prepared, and the packed store has them all. The hottest have a
+// shortcut past the first two, see front.
 //
 // All methods are safe for concurrent use. Resolve and the other readers never
 // wait for a writer's work, only for its last few stores.
 type Links struct {
 	options  LinksOptions
 	seed     maphash.Seed
-	cache    *ristretto.Cache[uint64, hotLink]
+	front    *front
+	cache    *ristretto.Cache[uint64, *hotLink]
 	programs *programs
 	metrics  *linksMetrics
 
@@ -71,7 +73,7 @@ func NewLinks(options LinksOptions) *Links {
 	if options.CacheBytes <= 0 {
 		options.CacheBytes = 64 << 20
 	}
-	cache, err := ristretto.NewCache(&ristretto.Config[uint64, hotLink]{
+	cache, err := ristretto.NewCache(&ristretto.Config[uint64, *hotLink]{
 		NumCounters: max(1<<10, options.CacheBytes/hotLinkBytes*10),
 		MaxCost:     options.CacheBytes,
 		BufferItems: 64,
@@ -80,7 +82,7 @@ func NewLinks(options LinksOptions) *Links {
 	if err != nil {
 		panic("BUG: make the cache of links: " + err.Error())
 	}
-	l := &Links{options: options, seed: maphash.MakeSeed(), cache: cache, programs: newPrograms()}
+	l := &Links{options: options, seed: maphash.MakeSeed(), front: new(front), cache: cache, programs: newPrograms()}
 	set, err := newLinkSet(0)
 	if err != nil {
 		panic(err)
@@ -101,7 +103,7 @@ func (l *Links) Fresh() (*Links, error) {
 	if err != nil {
 		return nil, err
 	}
-	fresh := &Links{options: l.options, seed: l.seed, cache: l.cache, programs: l.programs, metrics: l.metrics}
+	fresh := &Links{options: l.options, seed: l.seed, front: l.front, cache: l.cache, programs: l.programs, metrics: l.metrics}
 	fresh.set.Store(set)
 	return fresh, nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"hash/maphash"
 	"math/bits"
+	"sync/atomic"
 	"unsafe"
 
 	"waymark/tracker/wire"
@@ -39,18 +40,19 @@ func (l *Links) foldedKey(k *linkKey) linkKey {
 
 // hotLink is an entry of the cache with what tells whether it is current. The
 // cache alone could not: a Resolve that read the store before a change may put
-// its link there after Apply took it out.
+// its link there after Apply took it out. All but writes is immutable.
 type hotLink struct {
-	prepared   *Prepared
-	generation uint64     // of the linkSet
-	programs   uint64     // epoch of the programmes
-	version    uint32     // of the link's entry in the store
-	number     LinkNumber // prepared.Link.Number, at hand before the memory that holds it has been read
+	hash       uint64        // of the key that it was found by
+	generation uint64        // of the linkSet
+	programs   uint64        // epoch of the programmes
+	writes     atomic.Uint64 // to the store's entries, up to which the version was the link's
+	version    uint32        // of the link's entry in the store
+	Prepared
 }
 
 // hotLinkBytes is what a prepared link weighs without its text: the structs and
 // the entry of the cache.
-const hotLinkBytes = int64(unsafe.Sizeof(wire.Link{}) + unsafe.Sizeof(Prepared{}) + 2*unsafe.Sizeof(hotLink{}))
+const hotLinkBytes = int64(unsafe.Sizeof(wire.Link{}) + unsafe.Sizeof(hotLink{}) + 2*unsafe.Sizeof(&hotLink{}))
 
 // resolution is how a lookup ended, for the metrics; the higher one counts
 // when a visit takes several.
@@ -117,13 +119,17 @@ func (l *Links) find(set *linkSet, domain, code []byte, folded bool) (*Prepared,
 func (l *Links) findKey(set *linkSet, k *linkKey, folded bool) (*Prepared, resolution) {
 	if folded {
 		k.hash = ^k.hash
+	} else if hot := l.front.get(k.hash); hot != nil && l.isCurrent(set, hot) && hot.answers(k, false) {
+		return &hot.Prepared, resolvedCache // fast path: one of the hottest links
 	}
 	if !set.filter.Load().has(k.hash) {
 		return nil, resolvedFiltered
 	}
-	// Fast path: a hot link.
-	if hot, ok := l.cache.Get(k.hash); ok && l.isCurrent(set, &hot) && hot.answers(k, folded) {
-		return hot.prepared, resolvedCache
+	if hot, ok := l.cache.Get(k.hash); ok && l.isCurrent(set, hot) && hot.answers(k, folded) {
+		if !folded {
+			l.front.put(hot)
+		}
+		return &hot.Prepared, resolvedCache
 	}
 	if prepared := l.findStored(set, k, folded); prepared != nil {
 		return prepared, resolvedStore
@@ -134,28 +140,37 @@ func (l *Links) findKey(set *linkSet, k *linkKey, folded bool) (*Prepared, resol
 // isCurrent reports whether neither the link nor a programme has changed since
 // a link was prepared.
 func (l *Links) isCurrent(set *linkSet, hot *hotLink) bool {
-	return hot.generation == set.generation && hot.programs == l.programs.epoch.Load() &&
-		hot.version == set.store.entries.get(hot.number).version()
+	if hot.generation != set.generation || hot.programs != l.programs.epoch.Load() {
+		return false
+	}
+	writes := set.store.entries.writes.Load()
+	if hot.writes.Load() == writes {
+		return true // fast path: no link has changed since the last time
+	}
+	if hot.version != set.store.entries.get(hot.number).version() {
+		return false
+	}
+	hot.writes.Store(writes)
+	return true
 }
 
 // answers reports whether the link has that key and not just its hash.
 func (h *hotLink) answers(k *linkKey, folded bool) bool {
-	link := h.prepared.Link
-	if link.Domain != string(k.domain) {
+	if h.domain != string(k.domain) {
 		return false
 	}
 	if !folded {
-		return link.Code == string(k.code)
+		return bytes.Equal(h.code, k.code)
 	}
 	var buffer [codeBytesMax]byte
-	return bytes.Equal(appendFolded(buffer[:0], []byte(link.Code)), k.code)
+	return bytes.Equal(appendFolded(buffer[:0], h.code), k.code)
 }
 
 // findStored takes a link from the store, prepares it and offers it to the
 // cache, which may decline. What makes it current is read before the link is,
 // so that a change in between makes it stale.
 func (l *Links) findStored(set *linkSet, k *linkKey, folded bool) *Prepared {
-	hot := hotLink{generation: set.generation, programs: l.programs.epoch.Load()}
+	programs, writes := l.programs.epoch.Load(), set.store.entries.writes.Load()
 	var record []byte
 	var n LinkNumber
 	var e storeEntry
@@ -167,11 +182,14 @@ func (l *Links) findStored(set *linkSet, k *linkKey, folded bool) *Prepared {
 	if n == 0 {
 		return nil
 	}
-	hot.prepared, hot.version, hot.number = l.prepared(record), e.version(), n
+	hot := &hotLink{
+		hash: k.hash, generation: set.generation, programs: programs, version: e.version(), Prepared: *l.prepared(record),
+	}
+	hot.writes.Store(writes)
 	// The text is there about three times: decoded, as fields of an event, and
 	// as the bytes of the answer.
 	l.cache.Set(k.hash, hot, hotLinkBytes+3*int64(len(record)))
-	return hot.prepared
+	return &hot.Prepared
 }
 
 // prepared decodes a record, which it keeps, and prepares the link.

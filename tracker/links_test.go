@@ -446,19 +446,21 @@ func TestCacheIsAskedForTheKey(t *testing.T) {
 	b.program(foldingProgram("wedding"))
 	b.apply(&wire.Link{Number: 1, Code: "a"}, &wire.Link{Number: 2, Code: "b", Program: "wedding"}, &wire.Link{Number: 3, Code: "b", Domain: "go.ex"})
 	set := b.set.Load()
-	hotOf := func(n LinkNumber) hotLink {
-		return hotLink{
-			prepared: b.ByNumber(n), generation: set.generation, programs: b.programs.epoch.Load(), version: set.store.entries.get(n).version(),
-			number: n,
+	hotOf := func(n LinkNumber) *hotLink {
+		return &hotLink{
+			generation: set.generation, programs: b.programs.epoch.Load(), version: set.store.entries.get(n).version(),
+			Prepared: *b.ByNumber(n),
 		}
 	}
 	exact := b.linkKey(nil, []byte("b"))
 	folded := b.foldedKey(&exact)
 	onDomain := b.linkKey([]byte("go.ex"), []byte("b"))
-	for hash, hot := range map[uint64]hotLink{exact.hash: hotOf(1), folded.hash: hotOf(1), onDomain.hash: hotOf(2)} {
-		if !b.isCurrent(set, &hot) {
+	for hash, hot := range map[uint64]*hotLink{exact.hash: hotOf(1), folded.hash: hotOf(1), onDomain.hash: hotOf(2)} {
+		if !b.isCurrent(set, hot) {
 			t.Fatal("the entry is stale")
 		}
+		hot.hash = hash
+		b.front.put(hot)
 		b.cache.Set(hash, hot, 1)
 	}
 	b.cache.Wait()

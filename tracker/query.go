@@ -10,15 +10,14 @@ import (
 // copy pieces. Everything up to the query is the link's alone: no part of a
 // request can reach it.
 type destination struct {
-	base     []byte   // up to the question mark
-	params   [][]byte // of the URL, then of the link's UTM, as written
-	fragment []byte   // with its number sign, or empty
-	click    []byte   // `wm_click=`, or empty for none
-	name     []byte   // `wm_click`, or empty
-
 	// head is what precedes the click id when the visit has no parameters of
 	// its own: base, params and click.
-	head []byte
+	head     []byte
+	click    []byte   // `wm_click=`, or empty for none
+	fragment []byte   // with its number sign, or empty
+	base     []byte   // up to the question mark
+	params   [][]byte // of the URL, then of the link's UTM, as written
+	name     []byte   // `wm_click`, or empty
 }
 
 // newDestination takes the link's URL apart.

@@ -70,11 +70,11 @@ func (e *Edge) redirect(ctx *fasthttp.RequestCtx, path, query, host []byte) {
 		e.attribute(v, ctx, p)
 	}
 	e.keep(v, p)
-	v.location = p.appendLocation(v.location[:0], query, e.ClickIDs, Click{Identity: v.Identity, Link: LinkNumber(p.Link.Number)})
-	if !p.Link.Index {
+	v.location = p.appendLocation(v.location[:0], query, e.ClickIDs, Click{Identity: v.Identity, Link: p.number})
+	if !p.index {
 		ctx.Response.Header.SetCanonical(headerRobotsTag, noIndex)
 	}
-	sendTo(ctx, p.status, v.location)
+	sendTo(ctx, int(p.status), v.location)
 	e.metrics.count(resultRedirect)
 }
 
@@ -179,7 +179,7 @@ func (e *Edge) attribute(v *visit, ctx *fasthttp.RequestCtx, p *Prepared) {
 	if !known {
 		visitor.NewID()
 	}
-	if v.reasons.Valid() && visitor.Click(LinkNumber(p.Link.Number), v.TimeMS, p.Program.UniqueWindow()) {
+	if v.reasons.Valid() && visitor.Click(p.number, v.TimeMS, p.Program.UniqueWindow()) {
 		v.reasons |= Repeat
 	}
 	visitor.Extend(v.TimeMS, lifetime)

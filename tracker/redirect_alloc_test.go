@@ -68,6 +68,7 @@ func TestRedirectAllocatesNothing(t *testing.T) {
 		"garbage address":              browserRequest(t, "/hello", "X-Forwarded-For", "unknown"),
 		"opted out":                    browserRequest(t, "/hello", "Sec-Gpc", "1"),
 		"prefetch":                     browserRequest(t, "/hello", "Sec-Purpose", "prefetch"),
+		"bot":                          browserRequest(t, "/hello", "User-Agent", "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"),
 		"expired":                      browserRequest(t, "/expired"),
 		"unknown code":                 browserRequest(t, "/nothing"),
 		"malformed code":               browserRequest(t, "/%zz"),

@@ -99,7 +99,7 @@ func BenchmarkServe(b *testing.B) {
 	for _, side := range timedSides(b) {
 		b.Run(side.name, func(b *testing.B) {
 			b.ReportAllocs()
-			if err := side.server.ServeConn(&lazyConn{Conn: &endlessConn{request: side.request, left: b.N}}); err != nil {
+			if err := side.server.ServeConn(newImpatientConn(&endlessConn{request: side.request, left: b.N}, newCoarseClock(), &patience{idle: time.Hour, request: time.Hour, answer: time.Hour})); err != nil {
 				b.Fatal(err)
 			}
 		})

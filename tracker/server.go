@@ -31,7 +31,8 @@ const (
 	idleMax            = 75 * time.Second
 )
 
-// newServer returns the server of the public listener.
+// newServer returns the server of the public listener. It has no timeouts of its
+// own: Serve gives it connections that have, see impatientConn.
 func newServer(e *Edge) *fasthttp.Server {
 	return &fasthttp.Server{
 		Handler:                      e.serve,
@@ -39,9 +40,6 @@ func newServer(e *Edge) *fasthttp.Server {
 		ErrorHandler:                 e.refuse,
 		ReadBufferSize:               requestHeadBytesMax,
 		WriteBufferSize:              4 << 10,
-		ReadTimeout:                  requestReadMax,
-		WriteTimeout:                 responseWriteMax,
-		IdleTimeout:                  idleMax,
 		MaxRequestBodySize:           plainBodyBytesMax,
 		NoDefaultServerHeader:        true,
 		NoDefaultContentType:         true,
@@ -65,7 +63,10 @@ func isEvents(uri []byte) bool { return bytes.HasPrefix(uri, []byte("/v1/events"
 
 // Serve answers the connections of a listener until Shutdown is called.
 func (e *Edge) Serve(listener net.Listener) error {
-	if err := e.server.Serve(lazyListener{listener}); err != nil {
+	clock, stop := newCoarseClock(), make(chan struct{})
+	go clock.run(stop)
+	defer close(stop)
+	if err := e.server.Serve(impatientListener{listener, clock, &e.patience}); err != nil {
 		return fmt.Errorf("serve %s: %w", listener.Addr(), err)
 	}
 	return nil

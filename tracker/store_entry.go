@@ -44,9 +44,12 @@ func (e storeEntry) live() bool { return e.exists() && !e.dead() }
 
 // entryTable holds the entry of every link number, in pages, because numbers
 // come densely but a stray record must not cost 32 GB. Entries are read
-// without a lock and written by one goroutine at a time.
+// without a lock and written by one goroutine at a time. An entry
+// is seldom in the processor's cache; writes, which always is, tells that none
+// has changed.
 type entryTable struct {
-	pages [1 << 16]atomic.Pointer[entryPage]
+	pages  [1 << 16]atomic.Pointer[entryPage]
+	writes atomic.Uint64 // finished; moves after what was written is seen by all
 }
 
 type entryPage [1 << 16]atomic.Uint64
@@ -66,6 +69,7 @@ func (t *entryTable) set(n LinkNumber, e storeEntry) {
 		t.pages[n>>16].Store(page)
 	}
 	page[n&0xffff].Store(uint64(e))
+	t.writes.Add(1)
 }
 
 // from is the first number from n on that may have an entry; numbers on pages
