@@ -34,6 +34,9 @@ func TestRanges(t *testing.T) {
 	insertAt(t, db, 7, 2, row(5000, hit(1, 999)))
 	insertAt(t, db, 8, 1, row(9000, hit(1, 888)))
 
+	if highest, err := db.HighestNode(testContext(t)); err != nil || highest != 2 {
+		t.Errorf("HighestNode: %d %v, want 2", highest, err)
+	}
 	next, found, err := db.NextOffset(testContext(t), 7, 1)
 	if err != nil || !found || next != 1012 {
 		t.Errorf("NextOffset: %d %v %v, want 1012", next, found, err)

@@ -47,7 +47,7 @@ func startKafka(t testing.TB) *testKafka {
 	cluster, err := kfake.NewCluster(
 		kfake.NumBrokers(1),
 		kfake.SeedTopics(testClickPartitions, TopicClicks), kfake.SeedTopics(ActionPartitions, TopicActions),
-		kfake.SeedTopics(1, TopicLinks, TopicPrograms),
+		kfake.SeedTopics(1, TopicLinks, TopicPrograms, TopicNodes),
 	)
 	if err != nil {
 		t.Fatal(err)

@@ -300,6 +300,21 @@ func TestShipperDrainGivesUpInTime(t *testing.T) {
 	}
 }
 
+// Frames of an identity that has no number, since its ring was lost before it had
+// one, get one when they are shipped.
+func TestShipperClaimsANumber(t *testing.T) {
+	k := startKafka(t)
+	s, err := spool.Open(spool.Options{Dir: t.TempDir(), RingDir: t.TempDir(), RingBytes: 256 << 10, Logger: testLogger(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	appendHits(t, s, 0, 10)
+	runShipper(t, NewClickShipper(k.shipper(), s))
+	eventually(t, "all is acknowledged", func() bool { return s.Stats().UnackedBytes == 0 })
+	k.checkShipped(1, 10) // the first number there is
+}
+
 // A topic that is deleted and created anew gets what it has not acknowledged.
 func TestShipperRecreatedTopic(t *testing.T) {
 	k := startKafka(t)

@@ -31,7 +31,7 @@ func BenchmarkShipEvent(b *testing.B) {
 func encodingSession(t testing.TB) *shipSession {
 	shipper := &Shipper{topic: TopicClicks, opts: ShipperOptions{Enricher: testEnricher(t), Logger: testLogger(t)}, metrics: newShipperMetrics(nil, TopicClicks)}
 	return &shipSession{
-		Shipper: shipper, routes: &nodeRouter{partitions: 4},
+		Shipper: shipper, routes: &nodeRouter{partitions: 4, number: 7, confirmed: true},
 		records: make([]kgo.Record, 0, shipEventsMax), values: make([]byte, 0, shipEventsMax*512),
 	}
 }

@@ -220,6 +220,7 @@ func (n *node) start(ctx context.Context, p nodeParts) error {
 		return err
 	}
 	p.ready.addErr("spool", n.spoolTrouble)
+	p.ready.addErr("node", n.numberTrouble)
 	p.ready.remark(n.notes(p.catalog))
 	if err := waitReady(ctx, "links", p.catalog.Ready); err != nil {
 		return err
@@ -280,6 +281,17 @@ func (n *node) spoolTrouble() error {
 		return fmt.Errorf("clicks are shed (%d so far): the ring is full, and so is the disk budget of --spool-disk-bytes", hits.Shed)
 	}
 	return errors.Join(hits.DiskErr, actions.DiskErr)
+}
+
+// numberTrouble is a number that is not this node's. Unlike Kafka being away, it
+// does not pass by itself.
+func (n *node) numberTrouble() error {
+	for _, s := range n.shippers {
+		if err := s.Trouble(); errors.Is(err, pipeline.ErrNodesLost) {
+			return err
+		}
+	}
+	return nil
 }
 
 // notes are what a node can live with: links that may be old, events that wait

@@ -45,6 +45,9 @@ func (c *ingestCommand) Run(ctx context.Context) error {
 	if err := ensureTopics(ctx, kafka, ready); err != nil {
 		return err
 	}
+	if err := reserveNodes(ctx, kafka, database, ready); err != nil {
+		return err
+	}
 	ingest, err := newIngest(kafka, database, c.Instance, registry)
 	if err != nil {
 		return err

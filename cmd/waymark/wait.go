@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"waymark/clickhouse"
 	"waymark/pipeline"
 )
 
@@ -19,6 +20,27 @@ func ensureTopics(ctx context.Context, kafka pipeline.ClientOptions, ready *read
 	}
 	defer client.Close()
 	return retryStart(ctx, ready, "prepare the topics", func(ctx context.Context) error { return pipeline.EnsureTopics(ctx, client) })
+}
+
+// reserveNodes sees that no node gets a number that another has clicks under in
+// ClickHouse: the topic that gives them may have been lost.
+func reserveNodes(ctx context.Context, kafka pipeline.ClientOptions, database *clickhouse.DB, ready *readiness) error {
+	client, err := pipeline.NewClient(kafka)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	return retryStart(ctx, ready, "see that no node number is given twice", func(ctx context.Context) error {
+		highest, err := database.HighestNode(ctx)
+		if err != nil {
+			return err
+		}
+		reserved, err := pipeline.ReserveNodes(ctx, client, highest)
+		if reserved && err == nil {
+			slog.Warn("node numbers that are in ClickHouse were not in Kafka and are now reserved there: "+pipeline.TopicNodes+" was lost, or this is another cluster", "highest", highest)
+		}
+		return err
+	})
 }
 
 // retryStart repeats a step of starting up that needs another system, until

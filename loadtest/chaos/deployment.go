@@ -36,8 +36,9 @@ type deployment struct {
 	up      *part
 	engine  *part
 	admin   *part
+	admin2  *part // it comes and goes
 
-	adminURL, clickhouse, kafka string // as clients reach them
+	adminURL, admin2URL, clickhouse, kafka string // as clients reach them
 
 	broker     *fault.Broker
 	brokerLog  *os.File

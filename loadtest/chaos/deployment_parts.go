@@ -10,10 +10,13 @@ import (
 	"waymark/loadtest/fault"
 )
 
+// eventsTable is what ingest inserts clicks and actions into.
+const eventsTable = "waymark.events"
+
 // startParts starts a process a role. The broker is reached through a pipe and
 // ClickHouse through a proxy, which is where most faults are made.
 func (d *deployment) startParts(ctx context.Context) error {
-	ports, err := freePorts(11)
+	ports, err := freePorts(12)
 	if err != nil {
 		return err
 	}
@@ -31,6 +34,11 @@ func (d *deployment) startParts(ctx context.Context) error {
 	d.admin = d.part("admin", always(d.adminURL+"/openapi.json"), func() []string {
 		return []string{"admin", "--data", d.data(), "--kafka", d.kafka, "--clickhouse", d.clickhouse, "--admin", ports[4]}
 	})
+	d.admin2URL = "http://" + ports[11]
+	d.admin2 = d.part("admin-2", always(d.admin2URL+"/openapi.json"), func() []string {
+		return []string{"admin", "--data", d.data(), "--kafka", d.kafka, "--clickhouse", d.clickhouse, "--admin", ports[11]}
+	})
+	d.admin2.idle = true
 	for _, p := range []*part{d.ingests[0], d.admin} {
 		if err := p.start(); err != nil {
 			return err
@@ -77,6 +85,7 @@ func (d *deployment) startEngine(ctx context.Context, listen string) (err error)
 	if d.house, err = fault.NewClickHouse("127.0.0.1:0", listen); err != nil {
 		return err
 	}
+	d.house.Watch(eventsTable)
 	d.clickhouse = "http://" + d.house.Addr()
 	if err := d.engine.start(); err != nil {
 		return err

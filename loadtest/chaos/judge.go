@@ -61,6 +61,9 @@ func (r *round) judge(ctx context.Context) error {
 	if r.broken {
 		errs = append(errs, r.checkSetAside())
 	}
+	if r.house != nil && r.house.Nameless() > 0 {
+		errs = append(errs, fmt.Errorf("%d inserts into %s had no deduplication token", r.house.Nameless(), eventsTable))
+	}
 	return errors.Join(errs...)
 }
 

@@ -15,7 +15,7 @@ var (
 )
 
 // kinds is the table of all faults, which `chaos --list` prints.
-var kinds = slices.Concat(processKinds, edgeKinds, spoolKinds, brokerKinds, clickhouseKinds, linkKinds)
+var kinds = slices.Concat(processKinds, edgeKinds, spoolKinds, brokerKinds, clickhouseKinds, adminKinds, linkKinds)
 
 // selectKinds are those that are named, all without names.
 func selectKinds(names []string) ([]*kind, error) {

@@ -33,6 +33,7 @@ var clickhouseKinds = []*kind{
 		return r.clickhouseFault(fmt.Sprintf("%.0f %%", 100*share), lastsSeconds(random), func() func() { return r.house.CutUploads(share, seed) })
 	}},
 	{name: "clickhouse-dies-inserting", on: inParts, what: "kill -9 of ClickHouse in mid-insert, one to four times", draw: drawDiesInserting},
+	{name: "ingest-kill-inserting", on: inParts, what: "kill -9 of ingest when its insert comes to ClickHouse, which never gets it; and once more when ClickHouse has made it and ingest does not know", draw: drawKillInserting},
 }
 
 var refusals = []struct {
@@ -101,5 +102,33 @@ func (r *round) killInserting(ctx context.Context, wait time.Duration) (bool, er
 		return false, nil
 	case <-ctx.Done():
 		return false, ctx.Err()
+	}
+}
+
+// drawKillInserting kills ingest on both sides of the moment at which its rows come
+// to be: those of the first insert are nowhere, those of the second are there.
+func drawKillInserting(r *round, random *rand.Rand) action {
+	ingest, away := r.ingests[0], between(random, 0, time.Second)
+	return action{
+		detail: fmt.Sprint("back after ", rounded(away)), holds: []string{ingest.name, r.engine.name, "clickhouse", "broker"},
+		do: func(ctx context.Context) error {
+			for _, made := range []bool{false, true} {
+				killed := make(chan struct{})
+				lift := r.house.AtInsert(eventsTable, made, func() {
+					ingest.kill()
+					close(killed)
+				})
+				select {
+				case <-killed:
+				case <-time.After(20 * time.Second): // another ingest has the partitions
+				case <-ctx.Done():
+				}
+				lift()
+				if err := errors.Join(ctx.Err(), pause(ctx, away), ingest.start()); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
+
 	"waymark/loadtest/fault"
 )
 
@@ -20,7 +22,15 @@ import (
 var spoolKinds = []*kind{
 	{
 		name: "ring-lost", on: inBoth, what: "kill -9 of an edge whose ring is deleted then, while nothing is in it: nothing is lost, the node takes a new number and says why",
-		draw: drawRingLost,
+		draw: func(r *round, random *rand.Rand) action { return drawRingLost(r, random, nil) },
+	},
+	{
+		name: "nodes-lost", on: inParts, what: "an edge loses its ring, as above, while the topic of the node numbers is deleted and ingest killed: it takes a number that nobody had",
+		draw: func(r *round, random *rand.Rand) action {
+			a := drawRingLost(r, random, r.loseNodes)
+			a.holds = append(a.holds, r.ingests[0].name, r.engine.name, "clickhouse")
+			return a
+		},
 	},
 	{
 		name: "disk-full", on: inParts, what: "Kafka away until ring and disk budget of an edge are used up, then back: redirects go on, and what is lost is what was counted as shed",
@@ -36,12 +46,16 @@ var spoolKinds = []*kind{
 	},
 }
 
+// nodesTopic has a record for each node, whose offset is its number.
+const nodesTopic = "waymark.nodes"
+
 var (
 	ringLostLine = regexp.MustCompile(`the ring was lost`)
 	nodeLine     = regexp.MustCompile(`\bnode=\d+`)
 )
 
-func drawRingLost(r *round, random *rand.Rand) action {
+// drawRingLost does, if it is not nil, something more before the edge is back.
+func drawRingLost(r *round, random *rand.Rand, more func(context.Context) error) action {
 	e := pick(random, r.edges)
 	holds := []string{e.name}
 	if r.topology == parts {
@@ -68,6 +82,11 @@ func drawRingLost(r *round, random *rand.Rand) action {
 				return fmt.Errorf("lose a ring: %w", err)
 			}
 		}
+		if more != nil {
+			if err := more(ctx); err != nil {
+				return err
+			}
+		}
 		since := e.logSize()
 		if err := e.start(); err != nil {
 			return err
@@ -76,6 +95,22 @@ func drawRingLost(r *round, random *rand.Rand) action {
 			return errors.Join(e.isReady(ctx), e.hasNewNumber(since))
 		})
 	}}
+}
+
+// loseNodes deletes the topic that gives numbers to nodes, and starts ingest anew,
+// which knows from ClickHouse those that were given. Nobody but the edge that comes
+// then asks for one.
+func (r *round) loseNodes(ctx context.Context) error {
+	client, err := r.kafkaClient()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	if _, err := kadm.NewClient(client).DeleteTopic(ctx, nodesTopic); err != nil {
+		return fmt.Errorf("delete topic %s: %w", nodesTopic, err)
+	}
+	r.ingests[0].kill()
+	return r.ingests[0].start()
 }
 
 // hasNewNumber sees that an edge has said, since its log had so many bytes, that

@@ -18,7 +18,7 @@ func testDeployment(t topology) *deployment {
 		d.edges = []*edge{{part: d.up}}
 		return d
 	}
-	d.engine, d.admin = named("engine"), named("admin")
+	d.engine, d.admin, d.admin2 = named("engine"), named("admin"), named("admin-2")
 	d.ingests = []*part{named("ingest-1"), named("ingest-2")}
 	d.edges = []*edge{{part: named("edge-1")}, {part: named("edge-2")}}
 	return d
@@ -83,6 +83,23 @@ func TestShortRunsMeetEveryKind(t *testing.T) {
 	for _, k := range kinds {
 		if k.rare == 0 && s.score.played(k.name) == 0 {
 			t.Errorf("%s is in none of %d rounds", k.name, s.score.rounds())
+		}
+	}
+}
+
+// What takes minutes is met in a few rounds of a long run.
+func TestLongRunsMeetRareKinds(t *testing.T) {
+	s := &suite{options: options{Rounds: 300, Reuse: 25, Duration: 5 * time.Second, Rate: 1500}, table: kinds, random: rand.New(rand.NewPCG(9, 10))}
+	for next, more := s.next(); more; next, more = s.next() {
+		o := new(outcome)
+		for _, k := range next.plan.kinds {
+			o.faults = append(o.faults, k.name)
+		}
+		s.score.add(o)
+	}
+	for _, k := range kinds {
+		if played := s.score.played(k.name); k.rare > 0 && (played < 3 || played > 15) {
+			t.Errorf("%s is in %d of %d rounds", k.name, played, s.score.rounds())
 		}
 	}
 }

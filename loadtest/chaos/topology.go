@@ -11,8 +11,8 @@ type topology uint8
 
 const (
 	// parts are processes of their own: a broker that can be told to misbehave, an
-	// engine behind a proxy, two edges, an ingest (and now and then a second one),
-	// an admin.
+	// engine behind a proxy, two edges, an ingest and an admin (and now and then a
+	// second one of each).
 	parts topology = iota
 	// up is everything in `waymark up`.
 	up

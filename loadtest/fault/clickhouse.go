@@ -23,6 +23,9 @@ type ClickHouse struct {
 	proxy  *httputil.ReverseProxy
 	struck atomic.Int64
 
+	named    string // a table; "" for none
+	nameless atomic.Int64
+
 	mu       sync.Mutex
 	upstream string
 	faults   []*insertFault
@@ -86,6 +89,19 @@ func (c *ClickHouse) Away(on bool) { c.gate.refuse(on) }
 // proved nothing.
 func (c *ClickHouse) Struck() int64 { return c.struck.Load() }
 
+// Watch counts from now on the inserts into a table, named as in the query, that
+// have no insert_deduplication_token. What ClickHouse makes of such an insert when
+// it comes again shows nothing: it knows equal blocks by their checksum. But that
+// is not the same in all versions of it, and of the program that sends the block.
+func (c *ClickHouse) Watch(table string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.named = table
+}
+
+// Nameless is how many inserts without a token were seen.
+func (c *ClickHouse) Nameless() int64 { return c.nameless.Load() }
+
 // Close cuts every connection and stops listening.
 func (c *ClickHouse) Close() error {
 	err := c.server.Close()
@@ -111,8 +127,11 @@ func (c *ClickHouse) serve(w http.ResponseWriter, r *http.Request) {
 	handle := c.proxy.ServeHTTP
 	if isInsert(r) {
 		c.mu.Lock()
-		faults := slices.Clone(c.faults)
+		faults, named := slices.Clone(c.faults), c.named
 		c.mu.Unlock()
+		if named != "" && insertsInto(r, named) && r.URL.Query().Get("insert_deduplication_token") == "" {
+			c.nameless.Add(1)
+		}
 		for _, f := range slices.Backward(faults) {
 			next := handle
 			handle = func(w http.ResponseWriter, r *http.Request) { (*f)(w, r, next) }

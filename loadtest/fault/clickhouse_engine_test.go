@@ -178,6 +178,28 @@ func TestClickHouseInFrontOfTheEngine(t *testing.T) {
 	}
 	lift()
 
+	house.Watch("INTO t ")
+	for _, made := range []bool{false, true} {
+		calls := 0
+		lift = house.AtInsert("INTO t ", made, func() { calls++ })
+		if err := insertNumbers(ctx, db, rows, block); (err == nil) != made || calls != 1 {
+			t.Errorf("made %v: %v after %d calls, want one", made, err, calls)
+		}
+		lift()
+		if made {
+			rows += block
+		}
+		expect("struck", rows)
+	}
+	if seen := house.Nameless(); seen != 2 {
+		t.Errorf("%d inserts without a token were seen, want 2", seen)
+	}
+	named := clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{"insert_deduplication_token": "a"}))
+	if err := insertNumbers(named, db, rows, block); err != nil || house.Nameless() != 2 {
+		t.Errorf("%v, %d inserts without a token were seen, want 2", err, house.Nameless())
+	}
+	expect("named", rows+block)
+
 	killed := make(chan struct{})
 	house.OnInsert(func() {
 		defer close(killed)
@@ -194,7 +216,7 @@ func TestClickHouseInFrontOfTheEngine(t *testing.T) {
 		t.Errorf("%d rows after the engine was killed, acknowledged %v; want all of the block, or none and no acknowledgement", got, acknowledged)
 	}
 	expect("killed", got)
-	if want := int64(1 + 5 + 1 + 2 + 1); house.Struck() != want {
+	if want := int64(1 + 5 + 1 + 2 + 2 + 1); house.Struck() != want {
 		t.Errorf("%d inserts were hit, want %d", house.Struck(), want)
 	}
 }

@@ -57,7 +57,7 @@ func (c *ClickHouse) Slow(d time.Duration) (lift func()) {
 			next(w, r)
 			return
 		}
-		next(&heldWriter{ResponseWriter: w, hold: func() { wait(r) }}, r)
+		next(&heldWriter{ResponseWriter: w, hold: func(int) { wait(r) }}, r)
 	})
 	return sync.OnceFunc(func() {
 		remove()
@@ -134,7 +134,7 @@ func (c *ClickHouse) OnInsert(f func()) (lift func()) {
 				}
 			},
 		}
-		hold := func() {
+		hold := func(int) {
 			if !sending {
 				return // the answer is another fault's, and over will never close
 			}
@@ -147,15 +147,46 @@ func (c *ClickHouse) OnInsert(f func()) (lift func()) {
 	})
 }
 
+// AtInsert calls f, once, for an insert into a table, named as in the query. Where
+// made is set, the server has carried it out and its answer waits until f has
+// returned; else the server never gets it.
+func (c *ClickHouse) AtInsert(table string, made bool, f func()) (lift func()) {
+	var once sync.Once
+	strike := func() (struck bool) {
+		once.Do(func() {
+			c.struck.Add(1)
+			struck = true
+			f()
+		})
+		return struck
+	}
+	return c.add(func(w http.ResponseWriter, r *http.Request, next http.HandlerFunc) {
+		switch {
+		case !insertsInto(r, table):
+			next(w, r)
+		case made:
+			next(&heldWriter{ResponseWriter: w, hold: func(status int) {
+				if status == http.StatusOK {
+					strike()
+				}
+			}}, r)
+		case strike():
+			panic(http.ErrAbortHandler)
+		default:
+			next(w, r)
+		}
+	})
+}
+
 // heldWriter calls hold before it lets an answer begin.
 type heldWriter struct {
 	http.ResponseWriter
-	hold func()
+	hold func(status int)
 }
 
 func (w *heldWriter) WriteHeader(status int) {
 	if status >= http.StatusOK { // what comes before is no answer
-		w.hold()
+		w.hold(status)
 	}
 	w.ResponseWriter.WriteHeader(status)
 }

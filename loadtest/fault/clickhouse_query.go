@@ -57,3 +57,10 @@ func insertsFirst(query string) bool {
 		query = rest
 	}
 }
+
+// insertsInto reports whether the query of a request, which stands in its address,
+// is an insert into a table.
+func insertsInto(r *http.Request, table string) bool {
+	query := r.URL.Query().Get("query")
+	return insertsFirst(query) && strings.Contains(query, table)
+}
