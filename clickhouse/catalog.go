@@ -23,8 +23,12 @@ func (db *DB) InsertLinks(ctx context.Context, rows []tracker.LinkRow) error {
 		})
 }
 
-// InsertPrograms copies records of the topic waymark.programs in the same way.
+// InsertPrograms copies records of the topic waymark.programs in the same way,
+// and keeps every version.
 func (db *DB) InsertPrograms(ctx context.Context, rows []tracker.ProgramRow) error {
+	if err := db.insertProgramVersions(ctx, rows); err != nil {
+		return err
+	}
 	return db.insertRows(ctx, "programmes", `INSERT INTO waymark.programs (name, party_types, currency, attribution_window_days,
 		cookie_lifetime_days, unique_window_hours, code_prefix, case_insensitive, trust_pixel, app_schemes, version)`,
 		len(rows), func(i int) []any {

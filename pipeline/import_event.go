@@ -185,7 +185,7 @@ func (b *importEvents) outcome(e *wire.Event, act *tracker.Action, row *importRo
 			return err
 		}
 	} else {
-		e.Program = program.Name
+		e.Program, e.Stage = program.Name, program.StageOf(act.Event)
 		if e.Value != "" {
 			e.Currency = program.Currency
 		}

@@ -149,5 +149,8 @@ func programRow(record *kgo.Record) (tracker.ProgramRow, error) {
 	if program.Name == "" {
 		return tracker.ProgramRow{}, errors.New("it has no name")
 	}
-	return tracker.ProgramRow{Program: program, Version: uint64(record.Offset)}, nil
+	if program.EffectiveFrom.IsZero() {
+		program.EffectiveFrom = record.Timestamp.UTC()
+	}
+	return tracker.ProgramRow{Program: program, Version: uint64(record.Offset), WrittenAt: record.Timestamp.UTC()}, nil
 }

@@ -65,6 +65,10 @@ func TestIngestCatalog(t *testing.T) {
 	if len(programs) != 1 || programs[0].Program.Name != "wedding" || programs[0].Program.Currency != "GBP" {
 		t.Errorf("programmes %+v", programs)
 	}
+	// One without a date holds from when it was written.
+	if at := programs[0]; at.WrittenAt.UnixMilli() != record.Timestamp.UnixMilli() || !at.Program.EffectiveFrom.Equal(at.WrittenAt) {
+		t.Errorf("written at %v and effective from %v, the record is of %v", at.WrittenAt, at.Program.EffectiveFrom, record.Timestamp)
+	}
 	if got := valueOf(t, in.metrics.refused.WithLabelValues(TopicLinks)); got != 0 {
 		t.Errorf("the damaged record was read again")
 	}

@@ -19,7 +19,7 @@ const (
 	TopicClicks   = "waymark.clicks"   // hits; node number modulo the partition count
 	TopicActions  = "waymark.actions"  // actions; keyed by identity
 	TopicLinks    = "waymark.links"    // wire.Link, key domain/code
-	TopicPrograms = "waymark.programs" // tracker.Program as JSON, key name
+	TopicPrograms = "waymark.programs" // tracker.Program as JSON, key name; every version stays
 	TopicKeys     = "waymark.keys"     // tracker.APIKey as JSON, key id
 	TopicNodes    = "waymark.nodes"    // a record per edge node, whose offset is its number
 )
@@ -61,8 +61,11 @@ func topics(embedded bool) []topic {
 		{name: TopicClicks, partitions: clicks, settings: map[string]string{"cleanup.policy": "delete", "retention.ms": retention}},
 		{name: TopicActions, partitions: ActionPartitions, fixed: true, settings: map[string]string{"cleanup.policy": "delete", "retention.ms": retention}},
 		{name: TopicNodes, partitions: 1, fixed: true, settings: map[string]string{"cleanup.policy": "delete", "retention.ms": "-1"}},
+		// Not compacted: what was earned is calculated by the rules of its time,
+		// and ClickHouse must be able to read them all again.
+		{name: TopicPrograms, partitions: 1, fixed: true, settings: map[string]string{"cleanup.policy": "delete", "retention.ms": "-1"}},
 	}
-	for _, name := range []string{TopicLinks, TopicPrograms, TopicKeys} {
+	for _, name := range []string{TopicLinks, TopicKeys} {
 		// A day of delete.retention.ms is also the time a node may be away
 		// before it reads the topic anew (half of it, see Catalog).
 		t := topic{name: name, partitions: 1, fixed: true, compact: true, settings: map[string]string{

@@ -40,7 +40,7 @@ func TestEnsureTopicsCreates(t *testing.T) {
 		}},
 		"real": {clusterAddr(startCluster(t)), map[string]want{
 			"waymark.clicks": {12, "delete", "604800000", ""}, "waymark.actions": {8, "delete", "604800000", ""},
-			"waymark.links": {1, "compact", "604800000", "86400000"}, "waymark.programs": {1, "compact", "604800000", "86400000"},
+			"waymark.links": {1, "compact", "604800000", "86400000"}, "waymark.programs": {1, "delete", "-1", ""},
 			"waymark.keys": {1, "compact", "604800000", "86400000"}, "waymark.nodes": {1, "delete", "-1", ""},
 		}},
 	} {

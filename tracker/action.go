@@ -124,6 +124,8 @@ func (a *Action) CheckFacts(now time.Time) error {
 	switch {
 	case a.Event == "":
 		return fieldErrorf("event", "is missing; name what happened, such as signup or purchase")
+	case ReservedEvent(a.Event):
+		return fieldErrorf("event", "%s is written by Waymark alone; choose another name", a.Event)
 	case a.Time.After(now.Add(actionAheadMax)):
 		return fieldErrorf("time", "%s is in the future; it is %s here", a.Time.Format(time.RFC3339), now.UTC().Format(time.RFC3339))
 	case a.Event == EventRefund && strings.HasPrefix(a.Value, "-"):

@@ -193,7 +193,7 @@ func (a *Actions) describe(e *wire.Event, act *Action, link *Prepared, program *
 	if program == nil {
 		return act.CheckCurrency(a.Links.Programs())
 	}
-	e.Program = program.Name
+	e.Program, e.Stage = program.Name, program.StageOf(act.Event)
 	if act.Value != "" {
 		e.Currency = program.Currency
 	}

@@ -1,6 +1,10 @@
 package tracker
 
-import "waymark/tracker/wire"
+import (
+	"time"
+
+	"waymark/tracker/wire"
+)
 
 // Row is an event with its place in Kafka.
 type Row struct {
@@ -29,6 +33,7 @@ type LinkRow struct {
 }
 
 type ProgramRow struct {
-	Program Program
-	Version uint64
+	Program   Program
+	Version   uint64
+	WrittenAt time.Time
 }

@@ -38,19 +38,6 @@ func PatchLink(l Link, data []byte) (Link, error) {
 	return patched, nil
 }
 
-// ParseProgram reads the programme of that name from a JSON object; members
-// that are absent or null have their default. Errors are like ParseLink's.
-func ParseProgram(name string, data []byte) (Program, error) {
-	p, defaults := NewProgram(name), NewProgram(name)
-	if err := mergeJSON(&p, &defaults, programMembers, data); err != nil {
-		return p, err
-	}
-	if p.Name != name {
-		return p, fieldErrorf("name", "must be %q as in the address, or be left out", name)
-	}
-	return p, nil
-}
-
 // jsonMember sets a member of an object from JSON. field is its name with the
 // names of the objects around it.
 type jsonMember[T any] func(object, defaults *T, field string, value json.RawMessage) error
@@ -145,19 +132,6 @@ var linkMembers = map[string]jsonMember[Link]{
 	"number":        ignoreMember,
 	"created_at":    ignoreMember,
 	"updated_at":    ignoreMember,
-}
-
-var programMembers = map[string]jsonMember[Program]{
-	"name":                    textMember(func(p *Program) *string { return &p.Name }),
-	"party_types":             listMember(func(p *Program) *[]string { return &p.PartyTypes }),
-	"currency":                textMember(func(p *Program) *string { return &p.Currency }),
-	"attribution_window_days": intMember(func(p *Program) *int { return &p.AttributionWindowDays }),
-	"cookie_lifetime_days":    intMember(func(p *Program) *int { return &p.CookieLifetimeDays }),
-	"unique_window_hours":     intMember(func(p *Program) *int { return &p.UniqueWindowHours }),
-	"code_prefix":             textMember(func(p *Program) *string { return &p.CodePrefix }),
-	"case_insensitive":        boolMember(func(p *Program) *bool { return &p.CaseInsensitive }),
-	"trust_pixel":             boolMember(func(p *Program) *bool { return &p.TrustPixel }),
-	"app_schemes":             listMember(func(p *Program) *[]string { return &p.AppSchemes }),
 }
 
 func mergeReferrer(l, defaults *Link, field string, value json.RawMessage) error {

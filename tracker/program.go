@@ -29,6 +29,8 @@ type Program struct {
 	TrustPixel bool `json:"trust_pixel" doc:"What the pixel reports counts as if the server had reported it. Visitors control the pixel, so they can then earn by it."`
 	// AppSchemes are the URL schemes allowed besides https and http.
 	AppSchemes []string `json:"app_schemes" doc:"URL schemes that destinations may have besides https and http." example:"[\"myapp\"]"`
+
+	ProgramRules
 }
 
 // NewProgram returns a programme with the defaults of every setting.
@@ -41,6 +43,7 @@ func NewProgram(name string) Program {
 		CookieLifetimeDays:    90,
 		UniqueWindowHours:     24,
 		AppSchemes:            []string{},
+		ProgramRules:          newProgramRules(),
 	}
 }
 

@@ -67,8 +67,16 @@ func TestSnapshotGolden(t *testing.T) {
 	b.apply(&wire.Link{Number: 2, Code: "a"})
 	file := snapshotOf(t, b.Links)
 	programs := `[{"name":"general","party_types":[],"currency":"EUR","attribution_window_days":30,"cookie_lifetime_days":90,` +
-		`"unique_window_hours":24,"code_prefix":"","case_insensitive":false,"trust_pixel":false,"app_schemes":[]}]`
-	if len(programs) != 0xd5 {
+		`"unique_window_hours":24,"code_prefix":"","case_insensitive":false,"trust_pixel":false,"app_schemes":[],` +
+		`"flows":[],"attribution_model":"last","stages":{},"referrals":{"acceptance":"automatic","expires_after_days":0,"sources":[]},` +
+		`"rewards":{"decimals":2,"hold_days":0,"approval":"automatic","expires_after_days":0,"unverified":false,"rules":[],"milestones":[]},` +
+		`"tiers":[],"campaigns":[],"fraud":{"signals":{"address":{"weight":0.2,"threshold":5},"datacenter":{"weight":0.5,"threshold":1},` +
+		`"flooding":{"weight":0.5,"threshold":200},"injection":{"weight":0.5,"threshold":10},"regularity":{"weight":0.15,"threshold":0.9},` +
+		`"self_referral":{"weight":1,"threshold":1},"shared_device":{"weight":0.5,"threshold":2},"shared_network":{"weight":0.15,"threshold":10},` +
+		`"similarity":{"weight":0.25,"threshold":0.8},"speed":{"weight":0.1,"threshold":5},"velocity":{"weight":0.3,"threshold":10}},` +
+		`"medium":0.4,"high":0.7,"actions":{"low":"approve","medium":"review","high":"hold"}},` +
+		`"messages":{"open_rate":0,"click_rate":0,"conversion_rate":0,"bounce_rate":0},"webhooks":[]}]`
+	if len(programs) != 0x48a {
 		t.Fatalf("the programmes have %#x bytes", len(programs))
 	}
 	record := "0500" + "0802120161"
@@ -77,7 +85,7 @@ func TestSnapshotGolden(t *testing.T) {
 		"0100000000000000" + // next
 		"0100000000000000" + // records
 		"01000000" + // chunks
-		"dd000000" // tail: 8 + 0xd5
+		"92040000" // tail: 8 + 0x48a
 	if got := hex.EncodeToString(file[:48]); got != header {
 		t.Errorf("header\n%s, want\n%s", got, header)
 	}

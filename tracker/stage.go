@@ -24,7 +24,42 @@ const (
 	StageRetained  = "retained"
 )
 
-// StageOf is the stage of the funnel that an event reaches, or "" for none.
+// The events that Waymark itself writes into waymark.actions: entries of the
+// reward ledger, of the log of fraud, of the partners' records and of the audit
+// log. Each is kept once, like any action.
+const (
+	EventRewardEntry     = "reward_entry"
+	EventFraudAssessment = "fraud_assessment"
+	EventFraudDecision   = "fraud_decision"
+	EventPartnerChange   = "partner_change"
+	EventAuditEntry      = "audit_entry"
+)
+
+// ReservedEvent reports whether nobody but Waymark may write events of that
+// name: whoever could would write himself rewards.
+func ReservedEvent(name string) bool {
+	switch name {
+	case EventRewardEntry, EventFraudAssessment, EventFraudDecision, EventPartnerChange, EventAuditEntry:
+		return true
+	}
+	return false
+}
+
+// StageOf is the stage of the funnel that an event reaches in a programme: the
+// one that the programme gives it, else its usual one, "" for none. An event
+// has the stage that held when it was written.
+func (p *Program) StageOf(event string) string {
+	if stage, ok := p.Stages[event]; ok {
+		return stage
+	}
+	return StageOf(event)
+}
+
+// StageOf is the stage of the funnel that an event usually reaches, or "" for
+// none. It is also that of an action whose programme only its user's signup
+// tells: that is looked up when a report is read, long after the stage was
+// written. Customers whose programmes have stages of their own name the
+// programme, or report with a key of it.
 func StageOf(event string) string {
 	switch event {
 	case EventInvite:

@@ -148,6 +148,9 @@ func (l *Link) checkParties(p *Program) error {
 			return fieldErrorf(party.field, "%q is none of the programme's party types: %s", party.kind, strings.Join(p.PartyTypes, ", "))
 		}
 	}
+	if !p.Allows(l.Referrer.Type, l.RefereeType) {
+		return fieldErrorf("referee_type", "the programme has no flow from %q to %q", l.Referrer.Type, l.RefereeType)
+	}
 	return nil
 }
 

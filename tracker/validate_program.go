@@ -1,6 +1,7 @@
 package tracker
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 )
@@ -43,7 +44,26 @@ func (p *Program) Validate() error {
 	if err := checkCodePrefix(p.CodePrefix); err != nil {
 		return err
 	}
-	return checkAppSchemes(p.AppSchemes)
+	if err := checkAppSchemes(p.AppSchemes); err != nil {
+		return err
+	}
+	if err := p.ProgramRules.validate(p.PartyTypes); err != nil {
+		return err
+	}
+	return p.checkSize()
+}
+
+// checkSize bounds the record, which every node holds in memory and which must
+// pass through Kafka. A member that is left out counts with its default.
+func (p *Program) checkSize() error {
+	encoded, err := json.Marshal(p)
+	if err != nil {
+		return fieldErrorf("", "cannot be written as JSON: %v", err)
+	}
+	if len(encoded) > programBytesMax {
+		return fieldErrorf("", "has %d bytes with every default written out, at most %d are allowed", len(encoded), programBytesMax)
+	}
+	return nil
 }
 
 func programNameOK(name string) bool {
