@@ -130,7 +130,7 @@ func (c reportsCommand) Run(ctx context.Context) error {
 // settled is what the one before it had.
 func (e *engineProcess) settleActions(ctx context.Context) error {
 	for range 2 {
-		for _, view := range []string{"settled_view", "settled_journeys_view"} {
+		for _, view := range []string{"settling_view", "settled_view", "settled_journeys_view", "settled_paths_view", "settled_until_view"} {
 			for _, verb := range []string{"REFRESH", "WAIT"} {
 				if err := e.exec(ctx, "SYSTEM "+verb+" VIEW waymark."+view); err != nil {
 					return err

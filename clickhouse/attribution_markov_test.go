@@ -7,6 +7,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"waymark/tracker"
+	"waymark/tracker/wire"
 )
 
 // markovByHand attributes by removal effects: it walks the chain with each key
@@ -175,5 +178,57 @@ func TestMarkovAgainstWalks(t *testing.T) {
 				t.Errorf("%v: %s gets %v, walks say %v", paths, c.keys[i], share, effects[i]/sum)
 			}
 		}
+	}
+}
+
+// Beyond a number of hits the journeys that did not convert are estimated from
+// the sample: shares differ by its error, conversions and their sum not at all.
+func TestMarkovFromSample(t *testing.T) {
+	const visitors = 16_000
+	random := rand.New(rand.NewPCG(4, 16))
+	channels := []string{"email", "qr", "social"}
+	block := &tracker.Block{Token: "markov", Source: 3}
+	add := func(e *wire.Event) {
+		e.Program, e.TimeMs = "general", uint64(1_780_000_000_000+len(block.Rows)*1000)
+		block.Rows = append(block.Rows, tracker.Row{Offset: int64(len(block.Rows)), Event: e})
+	}
+	buyers := 0.0
+	for v := range visitors {
+		id, odds := uint64(v+1)*0x9E3779B97F4A7C15, 0
+		for range 1 + random.IntN(3) {
+			channel := random.IntN(len(channels))
+			odds += channel
+			add(&wire.Event{Event: "click", Stage: "clicked", Channel: channels[channel], VisitorId: id})
+		}
+		if random.IntN(12) < odds {
+			buyers++
+			add(&wire.Event{Event: "purchase", Stage: "converted", VisitorId: id, Id: fmt.Sprint(v), Value: "1"})
+		}
+	}
+	db := openTestDB(t)
+	insertAll(t, db, []*tracker.Block{block})
+	ask := func() *tracker.Report {
+		answer, err := db.Report(testContext(t), tracker.ReportQuery{Name: "attribution", Model: "markov"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer
+	}
+	exact := ask()
+	db.exactHits = visitors / 2
+	estimate := ask()
+	if exact.Extra["visitors_estimated"] != nil || estimate.Extra["visitors_estimated"] == nil {
+		t.Errorf("extras %v and %v", exact.Extra, estimate.Extra)
+	}
+	total := 0.0
+	for i, row := range estimate.Rows {
+		got, want := row[1].(float64), exact.Rows[i][1].(float64)
+		total += got
+		if row[0] != exact.Rows[i][0] || math.Abs(got/want-1) > 4*math.Sqrt(15./visitors) {
+			t.Errorf("%v gets about %v, exactly %v gets %v", row[0], got, exact.Rows[i][0], want)
+		}
+	}
+	if math.Abs(total-buyers) > 1e-6 {
+		t.Errorf("%v conversions in all, want %v", total, buyers)
 	}
 }

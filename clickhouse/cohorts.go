@@ -13,7 +13,7 @@ const cohortCellsMax = 200_000
 // checkCohorts refuses triangles by the hour.
 func checkCohorts(query *tracker.ReportQuery) error {
 	if query.Granularity == "hour" {
-		return &tracker.FieldError{Field: "granularity", Detail: "must be day, week or month in the report cohorts"}
+		return &tracker.FieldError{Field: "granularity", Detail: "must be day, week or month in the report " + query.Name}
 	}
 	return nil
 }

@@ -41,9 +41,17 @@ var everything = dimension{column: "total", rollup: "total"}
 // reason breaks hits down by what is special about them; see clicks_by_reason.
 const reason = "reason"
 
+// overTime breaks a report down by steps of time: its keys are the starts of
+// hours, days, weeks or months in a zone. It is no column, so nothing can be
+// filtered by it.
+const overTime = "time"
+
 func findDimension(name string) (dimension, bool) {
-	if name == "" {
+	switch name {
+	case "":
 		return everything, true
+	case overTime:
+		return dimension{name: overTime, column: overTime, rollup: everything.rollup}, true
 	}
 	i := slices.IndexFunc(dimensions, func(d dimension) bool { return d.name == name })
 	if i < 0 {

@@ -86,6 +86,7 @@ var viewTargets = map[string]string{
 	"link_clicks_daily":   "SELECT sum(hits), sum(gross), sum(valid), sum(unique) FROM waymark.link_clicks_daily",
 	"link_clicks_monthly": "SELECT sum(hits), sum(gross), sum(valid), sum(unique) FROM waymark.link_clicks_monthly",
 	"visitor_sample":      "SELECT count(), sum(cityHash64(*)) FROM waymark.visitor_sample",
+	"hit_days":            "SELECT count(), sum(cityHash64(day)), max(newest_offset), max(newest) FROM (SELECT * FROM waymark.hit_days FINAL)",
 	"actions_by_party":    "SELECT count(), sum(cityHash64(*)) FROM waymark.actions_by_party",
 	"referees":            "SELECT sum(actions) FROM waymark.referees",
 	"referrals":           "SELECT sum(orders), sum(value), sum(refunds) FROM waymark.referrals",

@@ -82,6 +82,14 @@ func (r *recount) leaderboard(q tracker.ReportQuery, before time.Time) want {
 	return rows
 }
 
+// withoutTiers are the rows of the report where no document has tiers.
+func withoutTiers(rows want) want {
+	for i := range rows {
+		rows[i] = append(rows[i], "", "", "", nil, "", nil)
+	}
+	return rows
+}
+
 func TestLeaderboardAgainstRecount(t *testing.T) {
 	world := tangled(29)
 	recount := world.recount()
@@ -94,7 +102,7 @@ func TestLeaderboardAgainstRecount(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			compareRows(t, fmt.Sprintf("%+v", q), got, recount.leaderboard(q, q.From.Add(-q.To.Sub(q.From))))
+			compareRows(t, fmt.Sprintf("%+v", q), got, withoutTiers(recount.leaderboard(q, q.From.Add(-q.To.Sub(q.From)))))
 		}
 	}
 	ever := tracker.ReportQuery{From: time.Unix(0, 0), To: time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)}

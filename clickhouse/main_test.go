@@ -35,7 +35,7 @@ func withEngine(m *testing.M) int {
 	ready, served := make(chan string, 1), make(chan error, 1)
 	go func() {
 		served <- engine.Serve(ctx, engine.Options{
-			Path: dir, Listen: "127.0.0.1:0", Users: []engine.User{{Name: testUser, Password: testPassword}},
+			Path: dir, Listen: "127.0.0.1:0", Users: append(testReaders(), engine.User{Name: testUser, Password: testPassword}),
 			Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 			Ready:  func(address string) { ready <- address },
 		})

@@ -50,7 +50,7 @@ func TestMigrateRefusesAnUnknownSchema(t *testing.T) {
 // Numbers follow each other, statements are idempotent, and tables are
 // replicated where a server is, but for those that each server fills itself.
 func TestMigrationFiles(t *testing.T) {
-	local := regexp.MustCompile(`waymark\.settled(_journeys)?\s`)
+	local := regexp.MustCompile(`waymark\.(settling|settled(_journeys|_paths|_until)?)\s`)
 	idempotent := regexp.MustCompile(`^CREATE (OR REPLACE VIEW|TABLE IF NOT EXISTS|MATERIALIZED VIEW IF NOT EXISTS) waymark\.\w+`)
 	for _, replicated := range []bool{false, true} {
 		all, err := loadMigrations(replicated)
@@ -85,7 +85,7 @@ func TestEverythingHasAComment(t *testing.T) {
 func TestEveryViewTargetKnowsTokens(t *testing.T) {
 	db := openTestDB(t)
 	without := ask(t, db, `SELECT name FROM system.tables
-		WHERE database = 'waymark' AND engine LIKE '%MergeTree' AND name NOT IN ('links', 'programs', 'migrations', 'left_out', 'settled', 'settled_journeys')
+		WHERE database = 'waymark' AND engine LIKE '%MergeTree' AND name NOT IN ('links', 'programs', 'program_versions', 'migrations', 'left_out', 'settled', 'settled_journeys', 'settled_paths', 'settled_until', 'settling')
 			AND engine_full NOT LIKE '%non_replicated_deduplication_window = 100000%'`)
 	if len(without) > 0 {
 		t.Errorf("without a deduplication window: %v", without)

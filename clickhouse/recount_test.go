@@ -66,6 +66,11 @@ func partyOf(e *wire.Event) string {
 
 func hasLink(e *wire.Event) bool { return e.Link != 0 || e.ReferrerId != "" }
 
+// brought reports whether a click, if there is one, lies within the window: one
+// before it stays named, but tells nothing. An imported one may know its
+// campaign or channel only.
+func brought(e *wire.Event) bool { return e.Link != 0 || e.Campaign != "" || e.Channel != "" }
+
 // unverified by the bit as the design lists it.
 func unverified(e *wire.Event) bool { return e.Reasons&128 != 0 }
 
@@ -136,7 +141,7 @@ func (w *world) recount() *recount {
 		}
 	}
 	for _, p := range r.paths {
-		if p.credit.Link != 0 && p.credit.ClickTimeMs != 0 {
+		if brought(p.credit) && p.credit.ClickTimeMs != 0 {
 			p.first["clicked"] = p.credit.ClickTimeMs
 		}
 	}
@@ -149,9 +154,9 @@ func (w *world) recount() *recount {
 func (r *recount) fact(e *wire.Event, program string, hits map[click]*wire.Event) fact {
 	f := fact{Event: e, program: program, party: partyOf(e), visit: e}
 	credit, channel := e, e.Channel
-	if path := r.paths[partyKey{program, e.UserId}]; e.Stage != "clicked" && e.Stage != "invited" && (!hasLink(e) || unverified(e) && e.UserId != "") {
+	if path := r.paths[partyKey{program, e.UserId}]; e.Stage != "clicked" && e.Stage != "invited" && e.UserId != "" && (!hasLink(e) && e.Campaign == "" || unverified(e)) {
 		credit = &wire.Event{}
-		if path != nil && e.UserId != "" {
+		if path != nil {
 			credit = path.credit
 		}
 		channel = cmp.Or(e.Channel, credit.Channel)
@@ -166,7 +171,7 @@ func (r *recount) fact(e *wire.Event, program string, hits map[click]*wire.Event
 		if e.ClickTimeMs != 0 {
 			of = e
 		}
-		if of == e || credit.Link != 0 {
+		if of == e || brought(credit) {
 			f.click = click{of.ClickTimeMs, of.ClickNode, of.ClickSequence}
 		}
 		if hit := hits[f.click]; hit != nil {

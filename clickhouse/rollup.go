@@ -32,6 +32,9 @@ type source struct {
 	Rollup     string // clicks_hourly, link_clicks, or "" where no roll-up answers
 	LinkRollup bool   // link_clicks has the breakdown and the filters
 	visit      bool   // a filter is on what is known of hits only
+	OverTime   bool   // rows are steps of time in a zone
+
+	Key, RollupKey string // of a row, in the views and in clicks_hourly
 
 	Where       string // conditions of the filters, on the columns of the views
 	RollupWhere string // the same for clicks_hourly
@@ -43,7 +46,13 @@ type source struct {
 
 // newSource plans a report. Filters are on dimensions that the report has.
 func newSource(query tracker.ReportQuery, by dimension) source {
-	s := source{LinkRollup: !by.visit, dimension: by.rollup, args: map[string]string{}}
+	s := source{dimension: by.rollup, args: map[string]string{}, Key: "toString({by:Identifier})", RollupKey: "toString({rollup_key:Identifier})"}
+	s.OverTime = by.name == overTime || query.Name == "clicks" && query.By == ""
+	s.LinkRollup = !by.visit && !s.OverTime // its days are those of UTC
+	if by.name == overTime {
+		const start = "toDateTime(dateTrunc({granularity:String}, %s, {tz:String}), {tz:String})"
+		s.Key, s.RollupKey = fmt.Sprintf(start, "toDateTime(time, 'UTC')"), fmt.Sprintf(start, "hour")
+	}
 	var where strings.Builder
 	named := []dimension{by}
 	for i, name := range slices.Sorted(maps.Keys(query.Filters)) {
@@ -66,20 +75,17 @@ func newSource(query tracker.ReportQuery, by dimension) source {
 	}
 	s.Where = where.String()
 	// clicks_hourly knows one dimension at a time, beside the programme.
-	named = slices.DeleteFunc(named, func(d dimension) bool { return d.name == "" || d.name == "program" })
+	named = slices.DeleteFunc(named, func(d dimension) bool { return d.name == "" || d.name == "program" || d.name == overTime })
 	slices.SortFunc(named, func(a, b dimension) int { return strings.Compare(a.name, b.name) })
 	named = slices.CompactFunc(named, func(a, b dimension) bool { return a.name == b.name })
 	switch {
 	case len(named) == 0 || len(named) == 1 && named[0].rollup != "":
 		s.Rollup = "clicks_hourly"
-	case s.LinkRollup && !overTime(query): // whose days are those of UTC
+	case s.LinkRollup:
 		s.Rollup = "link_clicks"
 	}
 	return s
 }
-
-// overTime reports whether the rows of a report are steps of time in a zone.
-func overTime(query tracker.ReportQuery) bool { return query.Name == "clicks" && query.By == "" }
 
 // periodArgs divide the period: what the roll-ups have whole, and what is
 // left over at its ends.
@@ -91,7 +97,7 @@ func (s *source) periodArgs(query tracker.ReportQuery, location *time.Location) 
 	switch {
 	case s.Rollup == "link_clicks":
 		rollup = days
-	case s.Rollup == "clicks_hourly" && (!overTime(query) || wholeHours(location, from, to)):
+	case s.Rollup == "clicks_hourly" && (!s.OverTime || wholeHours(location, from, to)):
 		rollup = inside(from, to, startOfHour, 0, 0)
 	}
 	if !s.LinkRollup {
@@ -127,8 +133,8 @@ func inside(from, to time.Time, start func(time.Time) time.Time, days, months in
 // which where none are settled is the shorter way to the same rows.
 func (db *DB) actionArgs(ctx context.Context, visits bool) (map[string]string, error) {
 	var settled uint64
-	if err := db.conn.QueryRow(ctx, "SELECT count() FROM waymark.settled_journeys").Scan(&settled); err != nil {
-		return nil, fmt.Errorf("count the settled journeys: %w", err)
+	if err := db.conn.QueryRow(ctx, "SELECT count() FROM waymark.settled_until").Scan(&settled); err != nil {
+		return nil, fmt.Errorf("ask how far actions are settled: %w", err)
 	}
 	args := map[string]string{"actions": "actions", "journeys": "journeys"}
 	if visits {

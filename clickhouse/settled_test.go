@@ -3,6 +3,7 @@ package clickhouse
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -16,12 +17,12 @@ import (
 // actions there are.
 func settle(t *testing.T, db *DB) {
 	t.Helper()
-	for _, table := range []string{"settled", "settled_journeys"} {
+	for _, table := range []string{"settling", "settled", "settled_journeys", "settled_paths", "settled_until"} {
 		query := ask(t, db, "SELECT as_select FROM system.tables WHERE database = 'waymark' AND name = '"+table+"_view'")[0]
-		exec(t, db, "CREATE TABLE waymark.settling AS waymark."+table)
-		exec(t, db, "INSERT INTO waymark.settling "+strings.Replace(query, "200000", "0", 1))
-		exec(t, db, "EXCHANGE TABLES waymark.settling AND waymark."+table)
-		exec(t, db, "DROP TABLE waymark.settling SYNC")
+		exec(t, db, "CREATE TABLE waymark.renewed AS waymark."+table)
+		exec(t, db, "INSERT INTO waymark.renewed "+strings.Replace(query, "200000", "0", 1))
+		exec(t, db, "EXCHANGE TABLES waymark.renewed AND waymark."+table)
+		exec(t, db, "DROP TABLE waymark.renewed SYNC")
 	}
 }
 
@@ -176,4 +177,96 @@ func TestReportFilters(t *testing.T) {
 			compareRows(t, tc.name, got, part.expected(t, q))
 		})
 	}
+}
+
+// Attribution says the same whether paths are settled or not, of late clicks,
+// late actions and clicks that come after the action that names them, too. The
+// window is a programme's at the moment of asking.
+func TestAttributionFromSettledPaths(t *testing.T) {
+	world := newWorld(16, 3000)
+	recount := world.recount()
+	db := openTestDB(t)
+	blocks := world.blocks(10)
+	insertAll(t, db, blocks[:6])
+	settle(t, db)
+	settle(t, db)
+	insertAll(t, db, blocks[6:])
+	insertWindows(t, db)
+	all := number(t, db, "SELECT uniqExact(party) FROM waymark.conversions")
+	if left := number(t, db, "SELECT uniqExact(party) FROM waymark.unsettled_conversions"); left == 0 || left >= all {
+		t.Errorf("%d of %d parties with a conversion are unsettled", left, all)
+	}
+	check := func(when string) {
+		t.Helper()
+		for i, model := range attributionModels {
+			q := tracker.ReportQuery{Name: "attribution", Model: model, By: linkDimensions[i%len(linkDimensions)],
+				From: world.start.Add(time.Duration(i) * 20 * time.Hour), To: world.start.AddDate(1, 0, 0), Hits: "valid", HalfLifeDays: 3, FirstShare: 0.3, LastShare: 0.5}
+			got, err := db.Report(testContext(t), q)
+			if err != nil {
+				t.Fatalf("%s, %+v: %v", when, q, err)
+			}
+			compareAttribution(t, db, got, q, recount)
+		}
+	}
+	check("partly settled")
+	settle(t, db)
+	settle(t, db)
+	if left := number(t, db, "SELECT count() FROM waymark.unsettled_conversions"); left != 0 {
+		t.Errorf("%d parties with a conversion are unsettled before anything is new", left)
+	}
+	check("settled")
+	exec(t, db, "TRUNCATE TABLE waymark.settled_paths")
+	if left := number(t, db, "SELECT count() FROM waymark.paths"); left != 0 {
+		t.Errorf("%d paths without the settled ones: they are not used", left)
+	}
+}
+
+// A click that comes after everything is settled is in its place at once: one
+// of a known browser before its conversion, and one that an action had named.
+// One after all conversions unsettles nobody.
+func TestLateClicksUnsettle(t *testing.T) {
+	db := openTestDB(t)
+	hit := func(at, visitor uint64, channel string) *wire.Event {
+		return &wire.Event{Event: "click", Stage: "clicked", Program: "general", TimeMs: 1_790_000_000_000 + at, VisitorId: visitor, Channel: channel}
+	}
+	buy := func(at, visitor uint64, id string) *wire.Event {
+		return &wire.Event{Event: "purchase", Stage: "converted", Program: "general", TimeMs: 1_790_000_000_000 + at, VisitorId: visitor, Id: id, Value: "1"}
+	}
+	named := buy(9000, 0, "c")
+	named.UserId, named.ClickTimeMs = "c", 1_790_000_000_500
+	block := func(partition int32, from int64, events ...*wire.Event) *tracker.Block {
+		b := &tracker.Block{Token: fmt.Sprint(partition, "-", from), Source: 5, Partition: partition, From: from, To: from + int64(len(events))}
+		for i, e := range events {
+			b.Rows = append(b.Rows, tracker.Row{Offset: from + int64(i), Event: e})
+		}
+		return b
+	}
+	insertAll(t, db, []*tracker.Block{
+		block(0, 0, hit(1000, 1, "email"), hit(1001, 2, "email")),
+		block(1, 0, buy(8000, 1, "a"), buy(8001, 2, "b"), named),
+	})
+	settle(t, db)
+	settle(t, db)
+	paths := func() []string {
+		return ask(t, db, `SELECT party, arrayStringConcat(touches.channel, ' > ')
+			FROM waymark.paths_between(program = '', from = '2020-01-01 00:00:00', to = '2030-01-01 00:00:00', by = 'channel', hits = 'valid') ORDER BY party`)
+	}
+	expect := func(when string, unsettled int, want ...string) {
+		t.Helper()
+		if got := paths(); !slices.Equal(got, want) {
+			t.Errorf("%s: paths %q, want %q", when, got, want)
+		}
+		if got := number(t, db, "SELECT uniqExact(party) FROM waymark.unsettled_conversions"); got != unsettled {
+			t.Errorf("%s: %d parties are unsettled, want %d", when, got, unsettled)
+		}
+	}
+	const a, b = "visitor:0000000000000001 email", "visitor:0000000000000002 email"
+	expect("settled", 0, "c ", a, b)
+	insertAll(t, db, []*tracker.Block{block(0, 2, hit(9500, 1, "social"), hit(7000, 9, "social"))})
+	expect("with clicks that touch nobody", 0, "c ", a, b)
+	insertAll(t, db, []*tracker.Block{block(0, 4, hit(500, 7, "qr"), hit(7000, 2, "qr"))})
+	expect("with late clicks", 2, "c qr", a, b+" > qr")
+	settle(t, db)
+	settle(t, db)
+	expect("settled again", 0, "c qr", a, b+" > qr")
 }

@@ -1,8 +1,10 @@
 package clickhouse
 
 import (
+	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -31,8 +33,8 @@ func campaignOf(q tracker.ReportQuery, campaign string) string {
 
 type flowCounts struct {
 	invitations float64
-	referrers   map[string]bool
-	signups     map[string]fact // first of each party
+	referrers   map[string]float64 // invitations of each
+	signups     map[string]fact    // first of each party
 	hours       []float64
 }
 
@@ -54,6 +56,10 @@ func (c *flowCounts) cycle() any {
 
 // viral recounts the viral loop by the words of mission.md.
 func (r *recount) viral(q tracker.ReportQuery) want {
+	return append(r.loops(q, r.flows(q)), r.cohorts(q)...)
+}
+
+func (r *recount) flows(q tracker.ReportQuery) map[flow]*flowCounts {
 	flows := map[flow]*flowCounts{}
 	for _, f := range r.facts {
 		at := time.UnixMilli(int64(f.TimeMs))
@@ -65,12 +71,12 @@ func (r *recount) viral(q tracker.ReportQuery) want {
 		}
 		key := flow{f.program, campaignOf(q, f.campaign), f.referrerType, f.refereeType}
 		if flows[key] == nil {
-			flows[key] = &flowCounts{referrers: map[string]bool{}, signups: map[string]fact{}}
+			flows[key] = &flowCounts{referrers: map[string]float64{}, signups: map[string]fact{}}
 		}
 		if f.Stage == "invited" {
 			flows[key].invitations++
 			if f.referrer != "" {
-				flows[key].referrers[f.referrer] = true
+				flows[key].referrers[f.referrer]++
 			}
 		} else if _, known := flows[key].signups[f.party]; !known {
 			flows[key].signups[f.party] = f // facts are in order of time
@@ -83,7 +89,7 @@ func (r *recount) viral(q tracker.ReportQuery) want {
 			}
 		}
 	}
-	return append(r.loops(q, flows), r.cohorts(q)...)
+	return flows
 }
 
 func (r *recount) latestInvitation(signup fact) uint64 {
@@ -144,29 +150,47 @@ func growth(k, cycle any) []any {
 	return []any{k, cycle, status, doubling}
 }
 
-// cohorts counts, for those who first signed up in the period, whom they
+// newcomer is somebody who signed up, with how many it referred in time.
+type newcomer struct {
+	program, campaign string
+	at                uint64
+	window            int64 // milliseconds
+	referees          float64
+}
+
+// members are those who first signed up in the period, each with whom it
 // referred within the programme's window (5 days in wedding, else 30).
-func (r *recount) cohorts(q tracker.ReportQuery) want {
-	type cohort struct{ program, campaign string }
-	members, referees := map[cohort]float64{}, map[cohort]float64{}
+func (r *recount) members(q tracker.ReportQuery) []newcomer {
+	var all []newcomer
 	for key, p := range r.paths {
 		signup := int64(p.first["signed_up"])
 		if signup == 0 || signup < q.From.UnixMilli() || signup >= q.To.UnixMilli() || q.Program != "" && key.program != q.Program {
 			continue
 		}
-		of := cohort{key.program, campaignOf(q, p.credit.Campaign)}
-		members[of]++
-		window := int64(30)
+		m := newcomer{key.program, campaignOf(q, p.credit.Campaign), uint64(signup), 30 * 24 * 3600 * 1000, 0}
 		if key.program == "wedding" {
-			window = 5
+			m.window = 5 * 24 * 3600 * 1000
 		}
 		for other, path := range r.paths {
 			at := int64(path.first["signed_up"])
 			if other.program == key.program && path.credit.ReferrerId == key.party && other.party != key.party &&
-				at >= signup && at < signup+window*24*3600*1000 {
-				referees[of]++
+				at >= signup && at < signup+m.window {
+				m.referees++
 			}
 		}
+		all = append(all, m)
+	}
+	return all
+}
+
+// cohorts counts whom those who first signed up in the period referred.
+func (r *recount) cohorts(q tracker.ReportQuery) want {
+	type cohort struct{ program, campaign string }
+	members, referees := map[cohort]float64{}, map[cohort]float64{}
+	for _, m := range r.members(q) {
+		of := cohort{m.program, m.campaign}
+		members[of]++
+		referees[of] += m.referees
 	}
 	var rows want
 	for of, n := range members {
@@ -176,23 +200,22 @@ func (r *recount) cohorts(q tracker.ReportQuery) want {
 	return rows
 }
 
-// Ten suppliers invite ten couples each, two of whom sign up; five couples
-// invite four suppliers each, three of whom sign up: K₁ = 10·0.2 = 2, K₂ =
-// 4·0.75 = 3, together 6. Each signup follows the latest invitation of its link
-// by 48 hours one way and by 12 the other, so a cycle takes 60 hours and
-// doubles after 60·ln 2/ln 6 = 23.2112 (by hand).
-func TestViralByHand(t *testing.T) {
-	db := openTestDB(t)
+// insertLoops makes both halves of a loop in the programme wedding: ten
+// suppliers invite ten couples each, two of whom sign up; five couples invite
+// four suppliers each, three of whom sign up. Each signup follows the latest
+// invitation of its link by 48 hours one way and by 12 the other.
+func insertLoops(t *testing.T, db *DB) {
+	t.Helper()
 	const hour = 3_600_000
 	base := uint64(time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC).UnixMilli())
 	var rows []tracker.Row
 	add := func(e *wire.Event) {
-		e.Program, e.Id = "wedding", string(rune('a'+len(rows)))
+		e.Program, e.Id = "wedding", strconv.Itoa(len(rows))
 		rows = append(rows, tracker.Row{Offset: int64(len(rows)), Event: e})
 	}
 	side := func(from, to string, referrers, invitations, signups int, link uint32, hours uint64) {
 		for i := range referrers {
-			name := from + string(rune('A'+i))
+			name := from + strconv.Itoa(i)
 			for j := range invitations {
 				add(&wire.Event{Event: "invite", Stage: "invited", TimeMs: base + uint64(j), Link: link + uint32(i), ReferrerId: name, ReferrerType: from, RefereeType: to})
 			}
@@ -202,13 +225,20 @@ func TestViralByHand(t *testing.T) {
 					clicked = 0 // reported without a click
 				}
 				add(&wire.Event{Event: "signup", Stage: "signed_up", TimeMs: base + uint64(invitations) - 1 + hours*hour, ClickTimeMs: clicked,
-					Link: link + uint32(i), ReferrerId: name, ReferrerType: from, RefereeType: to, UserId: name + to + string(rune('a'+j))})
+					Link: link + uint32(i), ReferrerId: name, ReferrerType: from, RefereeType: to, UserId: fmt.Sprint(name, to, j)})
 			}
 		}
 	}
 	side("supplier", "couple", 10, 10, 2, 100, 48)
 	side("couple", "supplier", 5, 4, 3, 200, 12)
 	insertAll(t, db, []*tracker.Block{{Token: "v", Rows: rows}})
+}
+
+// By hand: K₁ = 10·0.2 = 2, K₂ = 4·0.75 = 3, together 6. A cycle takes 48 + 12
+// = 60 hours and doubles after 60·ln 2/ln 6 = 23.2112.
+func TestViralByHand(t *testing.T) {
+	db := openTestDB(t)
+	insertLoops(t, db)
 	got, err := db.Report(testContext(t), tracker.ReportQuery{Name: "viral", Program: "wedding"})
 	if err != nil {
 		t.Fatal(err)
@@ -223,4 +253,43 @@ func TestViralByHand(t *testing.T) {
 	if len(two) != 13 || !sameRow(two[:12], want) || math.Abs(two[12].(float64)-23.2112) > 1e-4 {
 		t.Errorf("got %v, want %v and 23.2112", two, want)
 	}
+}
+
+// The same from settled actions, those newer than them, and both together.
+func TestViralFromSettledActions(t *testing.T) {
+	world := newWorld(34, 3000)
+	recount := world.recount()
+	db := openTestDB(t)
+	programs := []tracker.ProgramRow{{Program: tracker.NewProgram("wedding"), Version: 1}}
+	programs[0].Program.AttributionWindowDays = 5
+	if err := db.InsertPrograms(testContext(t), programs); err != nil {
+		t.Fatal(err)
+	}
+	check := func() {
+		t.Helper()
+		ever := tracker.ReportQuery{Name: "viral", From: world.start.AddDate(-1, 0, 0), To: world.start.AddDate(1, 0, 0)}
+		for _, q := range []tracker.ReportQuery{
+			ever,
+			{Name: "viral", From: ever.From, To: ever.To, By: "campaign"},
+			{Name: "viral", From: world.start.Add(77 * time.Hour), To: world.start.Add(300*time.Hour + time.Millisecond), By: "campaign", Program: "wedding"},
+		} {
+			got, err := db.Report(testContext(t), q)
+			if err != nil {
+				t.Fatalf("%+v: %v", q, err)
+			}
+			compareRows(t, fmt.Sprintf("%+v", q), got, recount.viral(q))
+		}
+	}
+	blocks := world.blocks(10)
+	insertAll(t, db, blocks[:7])
+	settle(t, db)
+	settle(t, db)
+	insertAll(t, db, blocks[7:])
+	check()
+	settle(t, db)
+	settle(t, db)
+	if left := number(t, db, "SELECT count() FROM waymark.unsettled"); left != 0 {
+		t.Errorf("%d parties are unsettled", left)
+	}
+	check()
 }

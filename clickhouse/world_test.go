@@ -44,6 +44,9 @@ func newWorld(seed uint64, n int) *world {
 		if w.random.IntN(4) > 0 {
 			link.ReferrerId = w.user() // users refer, so that the cohort has referees
 		}
+		if i%10 == 0 { // as imported hits are: the campaign and channel of no link
+			link.Link, link.Code, link.Domain, link.ReferrerId = 0, "", "", ""
+		}
 		w.links = append(w.links, link)
 	}
 	for range n {

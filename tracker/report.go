@@ -18,6 +18,13 @@ type ReportQuery struct {
 	Model                 string  // first, last, linear, time_decay, position, markov or shapley
 	HalfLifeDays          float64 // of time_decay
 	FirstShare, LastShare float64 // of position
+
+	// Of the report named; empty or zero for its defaults.
+	Mode    string // funnel: activity or cohort
+	Stages  string // funnel, mode cohort: those passed in order, with commas
+	View    string // time_to_convert: quantiles or histogram
+	Measure string // forecast: clicks, signups or conversions
+	Weeks   int    // forecast: how many lie ahead
 }
 
 // Report is the answer: Columns name the cells of each row. Extra holds what

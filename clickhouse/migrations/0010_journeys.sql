@@ -6,7 +6,8 @@ AS SELECT
     argMin(program, (unverified, signed_up_at, program)) AS home
 FROM
 (
-    SELECT r.party AS party, r.program AS program, tupleElement(min(r.credit), 1) >= 4 AS unverified, min(r.signed_up_at) AS signed_up_at
+    -- The smallest credit has the smallest rank, and a number is merged at less cost than a tuple.
+    SELECT r.party AS party, r.program AS program, min(tupleElement(r.credit, 1)) >= 4 AS unverified, min(r.signed_up_at) AS signed_up_at
     FROM waymark.referrals AS r
     WHERE r.program != ''
     GROUP BY r.party, r.program
@@ -28,8 +29,9 @@ SELECT
     credit.referrer                                    AS referrer,
     credit.referrer_type                               AS referrer_type,
     credit.referee_type                                AS referee_type,
-    -- A click before the attribution window is kept with its action, which then has no link: it brought nobody.
-    if(credit.link = 0, NULL, nullIf(credit.click_time, toDateTime64(0, 3, 'UTC'))) AS clicked_at,
+    -- A click before the attribution window is kept with its action, which then has no link: it brought nobody. An imported
+    -- one may have no link either, but then its campaign or channel.
+    if(credit.link = 0 AND credit.campaign = '' AND credit.channel = '', NULL, nullIf(credit.click_time, toDateTime64(0, 3, 'UTC'))) AS clicked_at,
     credit.click_node                                  AS click_node,
     credit.click_sequence                              AS click_sequence,
     signed_up_at,

@@ -5,6 +5,10 @@
 -- An invitation is made by the referrer, so it takes no credit from a journey: that would name who invited the inviter.
 -- Without a link and a referrer of its own, the user who sent it is the referrer.
 --
+-- A link, a referrer or a campaign says that an action has a click of its own: imported ones may know no more than the
+-- campaign. A channel alone does not, the customer may report that of any action; it is kept, beside the user's
+-- link. Where no user is named, there is no journey to take anything from.
+--
 -- An unverified action is worth nothing, and where it names a user, the user's journey decides the credit.
 {{define "actions" -}}
 SELECT
@@ -56,7 +60,7 @@ FROM
     SELECT
         e.*,
         if(e.program = '', h.home, e.program)          AS home,
-        (e.link != 0 OR e.referrer_id != '') AND (bitAnd(e.reasons, 128) = 0 OR e.user_id = '') OR e.stage = 'invited' AS own,
+        (e.link != 0 OR e.referrer_id != '' OR e.campaign != '') AND bitAnd(e.reasons, 128) = 0 OR e.user_id = '' OR e.stage = 'invited' AS own,
         own OR toUnixTimestamp64Milli(e.click_time) != 0 AS clicked
     FROM (SELECT * FROM waymark.actions_by_party {{.}}) AS e
     LEFT JOIN (SELECT * FROM waymark.homes {{.}}) AS h ON h.party = e.user_id
@@ -70,7 +74,7 @@ COMMENT 'Every action (signup, purchase, …) with the programme and link it bel
 -- One row per hit on a link, valid or not, with the columns named as the dimensions of the reports are.
 CREATE OR REPLACE VIEW waymark.hits
 AS SELECT
-    0 AS bucket, time, event, program, campaign, channel, link, code, domain, link_key,
+    0 AS bucket, time, node, sequence, event, program, campaign, channel, link, code, domain, link_key,
     referrer_id AS referrer, referrer_type, referee_type,
     visitor_id, if(visitor_id != 0, visitor_id, cityHash64(time, node, sequence)) AS visitor, click, gross, valid, unique, reasons, reason_names,
     country, region, city, toString(network) AS network, device, browser, os, language, referrer_host,
@@ -82,7 +86,7 @@ COMMENT 'Every hit on a link; WHERE valid, unique or gross says which to count';
 -- The sample in the shape of hits.
 CREATE OR REPLACE VIEW waymark.sampled_hits
 AS SELECT
-    bucket, time, program, campaign, channel, link, code, domain, if(domain = '', code, concat(domain, '/', code)) AS link_key,
+    bucket, time, toUInt16(0) AS node, toUInt16(0) AS sequence, program, campaign, channel, link, code, domain, if(domain = '', code, concat(domain, '/', code)) AS link_key,
     referrer, referrer_type, referee_type, visitor,
     bitAnd(reasons, 4) = 0 AS gross, bitAnd(reasons, 1823) = 0 AS valid, bitAnd(reasons, 1855) = 0 AS unique, reasons,
     country, region, city, toString(network) AS network, device, browser, os, language, referrer_host,
@@ -96,8 +100,8 @@ COMMENT 'The hits of one visitor in sixteen, in the shape of hits';
 -- clicks costs a pass over the hits of their days.
 {{define "action_visits" -}}
 SELECT
-    a.time AS time, a.stage AS stage, a.event AS event, a.program AS program, a.campaign AS campaign, a.channel AS channel, a.link_key AS link_key, a.referrer AS referrer, a.referrer_type AS referrer_type, a.referee_type AS referee_type,
-    a.visitor_id AS visitor_id, a.party AS party, a.value AS value, a.source AS source, a.partition AS partition, a.offset AS offset,
+    a.time AS time, a.stage AS stage, a.event AS event, a.program AS program, a.campaign AS campaign, a.channel AS channel, a.link AS link, a.link_key AS link_key, a.referrer AS referrer, a.referrer_type AS referrer_type, a.referee_type AS referee_type,
+    a.visitor_id AS visitor_id, a.party AS party, a.value AS value, a.click_time AS click_time, a.source AS source, a.partition AS partition, a.offset AS offset,
     a.who AS who, a.total AS total,
     if(h.found, h.country, a.country) AS country, if(h.found, h.region, a.region) AS region, if(h.found, h.city, a.city) AS city,
     toString(if(h.found, h.network, a.network)) AS network, if(h.found, h.device, a.device) AS device, if(h.found, h.browser, a.browser) AS browser,

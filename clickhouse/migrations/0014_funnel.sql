@@ -5,11 +5,11 @@ CREATE OR REPLACE VIEW waymark.visitors
 AS WITH
     (SELECT sum(hits) FROM waymark.clicks_hourly WHERE dimension = 'total') AS all_hits,
     multiIf(all_hits <= 25600000, 4, all_hits <= 51200000, 2, 1) AS buckets
-SELECT program, campaign, channel, link_key, referrer, referrer_type, country, visitor, 1 AS weight, '' AS total
+SELECT time, program, campaign, channel, link, link_key, referrer, referrer_type, country, utm_content, visitor, 1 AS weight, '' AS total
 FROM waymark.hits
 WHERE all_hits <= 3000000 AND valid
 UNION ALL
-SELECT program, campaign, channel, link_key, referrer, referrer_type, country, visitor, 64 / buckets, ''
+SELECT time, program, campaign, channel, link, link_key, referrer, referrer_type, country, utm_content, visitor, 64 / buckets, ''
 FROM waymark.sampled_hits
 WHERE all_hits > 3000000 AND bucket < buckets AND valid
 COMMENT 'Hits to count distinct visitors in: toUInt64(any(weight) * uniqExact(visitor))';

@@ -4,132 +4,235 @@
 --
 -- It cannot speak for the customer, who may report an action with any time of the past, nor for imported history.
 CREATE OR REPLACE VIEW waymark.arrivals
-AS SELECT min(newest)                                  AS final_until
-FROM
-(
-    SELECT node, maxOrNull(time)                       AS newest
-    FROM waymark.events
-    WHERE stage = 'clicked' AND time >= (SELECT max(hour) FROM waymark.clicks_hourly WHERE dimension = 'total') - INTERVAL 1 DAY
-    GROUP BY node
-) AS nodes
+AS SELECT minOrNull(newest)                            AS final_until
+FROM (SELECT node, max(d.newest) AS newest FROM waymark.hit_days AS d GROUP BY node) AS nodes
+WHERE newest >= (SELECT max(newest) FROM waymark.hit_days) - INTERVAL 1 DAY
 COMMENT 'One row: the time before which every hit of the edge has arrived';
 
--- The way to each conversion. A conversion is a party that reached the stage converted in the period (from <= time < to),
--- once per programme, at its first such action; `value` is what it paid in the period, verified, refunds not taken off. So
--- conversions and value add up to those of conversion_rates.
+-- The path to the conversions of a party in a programme, whatever the period and the attribution window: its actions at
+-- stage converted (an unverified one is worth nothing), its browsers, and all their hits in the programme up to the last
+-- of these actions, oldest first. Period, window and kind of hits are chosen from that as it is read.
 --
--- Touches are the hits, of those that `hits` counts (valid, unique or gross), that lie at most the programme's attribution
--- window before the conversion and not after it, oldest first. They come from events, as far back as the
--- window and from every browser of the party, not only from what one cookie held: the party's browsers are the visitors
--- that its actions in the programme name and those of the clicks that they name. A click without a visitor (DNT, Sec-GPC) is
--- a browser of its own, as in the view hits. What the visitor's own browser reported ties a browser to a party of which nothing verified is
--- known, and to no other: else anybody could put his clicks into anybody's journey.
+-- Its browsers are the visitors that its actions in the programme name and those of the clicks that they name. A click
+-- without a visitor (DNT, Sec-GPC) is a browser of its own, as in the view hits. What the visitor's own browser
+-- reported ties a browser to a party of which nothing verified is known, and to no other: else anybody could put his
+-- clicks into anybody's journey. `awaited` are hashes of the clicks named that are not there yet.
 --
--- With by = 'channel' (campaign, link, referrer, …) touches name that alone, the rest is empty and not read; by = '' is all.
+-- A browser has a number (the visitor, or a hash of the click's identity), and so has a click that an action names: by
+-- these the actions of a party and the hits of its browsers meet. Hits are read twice, for the visitors of those
+-- clicks and for the hits of all these visitors; a set of numbers spares the other columns of all other hits.
 --
--- Browsers are found twice, for the set that filters hits and for the join. A join alone, without the set, put the
--- hits of the whole period into its hash table.
-CREATE OR REPLACE VIEW waymark.paths_between
-AS WITH
-    -- Conversions, with what ties them to browsers: the visitor and the click of each action of the party.
-    conversions AS
+-- The argument chooses the parties: "settle" all that converted, "read" those that are not settled. For the latter, only the
+-- days are read that a window before one of their conversions reaches, and those of the clicks that they name.
+{{define "parties"}}{{if eq . "settle"}}SELECT party FROM waymark.conversions{{else}}SELECT arrayJoin(unsettled){{end}}{{end}}
+{{define "paths" -}}
+{{if eq . "read"}}WITH (SELECT groupArray(party) FROM waymark.unsettled_conversions) AS unsettled
+{{end -}}
+SELECT
+    t.program                                          AS program,
+    t.party                                            AS party,
+    any(t.converted)                                   AS conversions,
+    groupUniqArrayArrayIf([t.visitor, b.visitor], t.key != 0) AS named,
+    arrayFilter(visitor -> visitor != 0, named)        AS visitors,
+    groupUniqArrayIf(t.key, t.visitor = 0 AND b.visitor = 0 AND t.key != 0) AS awaited,
+    arrayFilter(touch -> touch.program = program AND touch.time <= conversions[-1].1, arraySort(groupUniqArrayArray(b.touches))) AS touches
+FROM
+(
+    SELECT program, party, converted, tie.2 AS key, tie.3 AS visitor
+    FROM
     (
         SELECT
             if(a.program = '', h.home, a.program)      AS program,
             a.party                                    AS party,
-            minIf(a.time, a.counts)                    AS converted_at,
-            countIf(a.counts)                          AS orders,
-            sumIf(a.value, a.counts AND a.verified)    AS value,
-            max(a.verified)                            AS vouched,
-            groupUniqArrayIf((a.verified, a.visitor_id, a.click_time, a.click_node, a.click_sequence),
-                a.visitor_id != 0 OR toUnixTimestamp64Milli(a.click_time) != 0) AS ties
+            arraySort(groupArrayIf((a.time, if(a.verified, a.value, 0)), a.stage = 'converted')) AS converted,
+            -- One without a browser, so that no conversion is lost.
+            arrayFilter(tie -> tie.1 IN (2, max(a.verified)) AND (tie.1 = 2 OR tie.2 != 0), arrayPushFront(groupUniqArrayArray([
+                (toUInt8(a.verified), a.visitor_id, a.visitor_id),
+                (toUInt8(a.verified), if(toUnixTimestamp64Milli(a.click_time) = 0, 0, cityHash64(a.click_time, a.click_node, a.click_sequence)), 0)]),
+                (2, 0, 0)))                            AS ties
+        FROM
+        (
+            SELECT program, party, user_id, stage, time, value, visitor_id, click_time, click_node, click_sequence, bitAnd(reasons, 128) = 0 AS verified
+            FROM waymark.actions_by_party
+            WHERE stage != 'invited' AND party IN ({{template "parties" .}})
+        ) AS a
+        LEFT JOIN (SELECT party, home FROM waymark.homes WHERE party IN ({{template "parties" .}})) AS h ON h.party = a.user_id
+        GROUP BY program, party
+        HAVING notEmpty(converted)
+    )
+    ARRAY JOIN ties AS tie
+) AS t
+LEFT JOIN
+(
+    SELECT visitor, touches, key
+    FROM
+    (
+        SELECT
+            if(visitor_id != 0, visitor_id, identity)  AS visitor,
+            groupArray((program, time, node, sequence, reasons, link_key, campaign, channel, referrer_id, referrer_type, referee_type)::
+                Tuple(program String, time DateTime64(3, 'UTC'), node UInt16, sequence UInt16, reasons UInt32,
+                    link String, campaign String, channel String, referrer String, referrer_type String, referee_type String)) AS touches,
+            groupUniqArrayIf(identity, clicked)        AS clicks
         FROM
         (
             SELECT
-                program, party, user_id, time, value, visitor_id, click_time, click_node, click_sequence,
-                bitAnd(reasons, 128) = 0               AS verified,
-                stage = 'converted' AND time >= {from:DateTime64(3, 'UTC')} AND time < {to:DateTime64(3, 'UTC')} AS counts
-            FROM waymark.actions_by_party
-            WHERE stage != 'invited' AND party IN
-            (
-                SELECT party
-                FROM waymark.events
-                WHERE stage = 'converted' AND time >= {from:DateTime64(3, 'UTC')} AND time < {to:DateTime64(3, 'UTC')}
-                    AND ({program:String} = '' OR program IN ('', {program:String}))
-            )
-        ) AS a
-        LEFT JOIN
-        (
-            SELECT party, home
-            FROM waymark.homes
-            WHERE party IN
-            (
-                SELECT party
-                FROM waymark.events
-                WHERE stage = 'converted' AND time >= {from:DateTime64(3, 'UTC')} AND time < {to:DateTime64(3, 'UTC')}
-                    AND ({program:String} = '' OR program IN ('', {program:String}))
-            )
-        ) AS h ON h.party = a.user_id
-        WHERE {program:String} = '' OR if(a.program = '', h.home, a.program) = {program:String}
-        GROUP BY program, party
-        HAVING orders > 0
-    ),
-    windows AS
-    (
-        SELECT name, argMax(attribution_window_days, version) AS days FROM waymark.programs GROUP BY name
-    ),
-    -- A row per tie, and one without, so that no conversion is lost.
-    tied AS
-    (
-        SELECT
-            c.program AS program, c.party AS party, c.converted_at AS converted_at, c.orders AS orders, c.value AS value,
-            c.converted_at - toIntervalDay(if(w.name = '', 30, w.days)) AS opened_at,
-            tie.2 AS visitor_id, tie.3 AS click_time, tie.4 AS click_node, tie.5 AS click_sequence
-        FROM conversions AS c
-        LEFT JOIN windows AS w ON w.name = c.program
-        ARRAY JOIN arrayPushFront(arrayFilter(t -> t.1 = c.vouched, c.ties), defaultValueOfTypeName('Tuple(Bool, UInt64, DateTime64(3, \'UTC\'), UInt16, UInt16)')) AS tie
-    ),
-    hits AS
-    (
-        SELECT
-            program, time, node, sequence,
-            if(visitor_id != 0, visitor_id, cityHash64(time, node, sequence)) AS visitor,
-            (
-                time, node, sequence,
-                if({by:String} IN ('', 'link'), link_key, ''),
-                if({by:String} IN ('', 'campaign'), toString(campaign), ''),
-                if({by:String} IN ('', 'channel'), toString(channel), ''),
-                if({by:String} IN ('', 'referrer'), referrer_id, ''),
-                if({by:String} IN ('', 'referrer_type'), toString(referrer_type), ''),
-                if({by:String} IN ('', 'referee_type'), toString(referee_type), '')
-            )::Tuple(time DateTime64(3, 'UTC'), node UInt16, sequence UInt16, link String, campaign String, channel String, referrer String, referrer_type String, referee_type String) AS touch,
-            bitAnd(reasons, multiIf({hits:String} = 'unique', 1855, {hits:String} = 'gross', 4, 1823)) = 0 AS counts
-        FROM waymark.events
-        WHERE stage = 'clicked'
-    ),
-    browsers AS
-    (
-        SELECT DISTINCT program, party, converted_at, orders, value, opened_at, arrayJoin([t.visitor_id, h.visitor]) AS visitor
-        FROM (SELECT time, node, sequence, visitor FROM hits) AS h
-        RIGHT JOIN tied AS t ON h.time = t.click_time AND h.node = t.click_node AND h.sequence = t.click_sequence
+                program, time, node, sequence, reasons, visitor_id, link_key, campaign, channel, referrer_id, referrer_type, referee_type,
+                cityHash64(time, node, sequence)       AS identity,
+                identity IN (SELECT cityHash64(click_time, click_node, click_sequence) FROM waymark.actions_by_party WHERE party IN ({{template "parties" .}})) AS clicked
+            FROM waymark.events
+            WHERE stage = 'clicked'
+                {{- if eq . "read"}}
+                AND toDate(time) IN
+                (
+                    SELECT arrayJoin(arrayMap(back -> day - back, range(1 + greatest(30, (SELECT max(attribution_window_days) FROM waymark.programs)))))
+                    FROM (SELECT DISTINCT toDate(time) AS day FROM waymark.conversions WHERE party IN ({{template "parties" .}}))
+                    UNION ALL
+                    SELECT toDate(click_time) FROM waymark.actions_by_party WHERE party IN ({{template "parties" .}})
+                )
+                {{- end}}
+                AND if(visitor_id != 0, visitor_id, cityHash64(time, node, sequence)) IN
+                (
+                    SELECT visitor_id FROM waymark.actions_by_party WHERE visitor_id != 0 AND party IN ({{template "parties" .}})
+                    UNION ALL
+                    SELECT if(visitor_id != 0, visitor_id, cityHash64(time, node, sequence))
+                    FROM waymark.events
+                    WHERE stage = 'clicked'
+                        -- The day is part of the sort key; the identity decides.
+                        AND toDate(time) IN (SELECT toDate(click_time) FROM waymark.actions_by_party WHERE party IN ({{template "parties" .}}))
+                        AND (time, node, sequence) IN (SELECT click_time, click_node, click_sequence FROM waymark.actions_by_party WHERE party IN ({{template "parties" .}}))
+                )
+        )
+        GROUP BY visitor
     )
+    ARRAY JOIN arrayDistinct(arrayPushFront(clicks, visitor)) AS key
+) AS b ON b.key = t.key
+GROUP BY program, party
+{{- end}}
+CREATE TABLE IF NOT EXISTS waymark.settled_paths
+(
+    program            LowCardinality(String)         CODEC(ZSTD(1)),
+    party              String                         CODEC(ZSTD(1)),
+    last_at            DateTime64(3, 'UTC')           COMMENT 'time of its last action at stage converted' CODEC(ZSTD(1)),
+    conversions        Array(Tuple(time DateTime64(3, 'UTC'), value Decimal(18, 6)))  COMMENT 'all of these, oldest first; worth 0 where unverified' CODEC(ZSTD(1)),
+    visitors           Array(UInt64)                  COMMENT 'browsers' CODEC(ZSTD(1)),
+    awaited            Array(UInt64)                  COMMENT 'hashes of clicks that are named and not there' CODEC(ZSTD(1)),
+    times              Array(DateTime64(3, 'UTC'))    COMMENT 'of the touches, oldest first, as are all that follow' CODEC(ZSTD(1)),
+    nodes              Array(UInt16)                  CODEC(ZSTD(1)),
+    sequences          Array(UInt16)                  CODEC(ZSTD(1)),
+    reasons            Array(UInt32)                  CODEC(ZSTD(1)),
+    links              Array(String)                  CODEC(ZSTD(1)),
+    campaigns          Array(LowCardinality(String))  CODEC(ZSTD(1)),
+    channels           Array(LowCardinality(String))  CODEC(ZSTD(1)),
+    referrers          Array(String)                  CODEC(ZSTD(1)),
+    referrer_types     Array(LowCardinality(String))  CODEC(ZSTD(1)),
+    referee_types      Array(LowCardinality(String))  CODEC(ZSTD(1))
+)
+ENGINE = MergeTree
+ORDER BY (program, party)
+COMMENT 'Paths to conversions as they were settled; read through view paths';
+
+{{define "path_columns" -}}
+program, party, conversions[-1].1 AS last_at, conversions, visitors, awaited,
+    touches.time AS times, touches.node AS nodes, touches.sequence AS sequences, touches.reasons AS reasons, touches.link AS links, touches.campaign AS campaigns,
+    touches.channel AS channels, touches.referrer AS referrers, touches.referrer_type AS referrer_types, touches.referee_type AS referee_types
+{{- end}}
+CREATE MATERIALIZED VIEW IF NOT EXISTS waymark.settled_paths_view
+REFRESH EVERY 30 MINUTE DEPENDS ON waymark.settled_view TO waymark.settled_paths
+AS SELECT {{template "path_columns"}}
+FROM ({{template "paths" "settle"}}) AS p
+WHERE (SELECT notEmpty(any(partitions)) FROM waymark.settling);
+
+-- The last of the settled tables says how far all of them are.
+CREATE MATERIALIZED VIEW IF NOT EXISTS waymark.settled_until_view
+REFRESH EVERY 30 MINUTE DEPENDS ON waymark.settled_journeys_view, waymark.settled_paths_view TO waymark.settled_until
+AS SELECT partitions, positions, hit_partitions, hit_positions
+FROM waymark.settling
+WHERE notEmpty(partitions);
+
+-- Parties with a conversion whose path is not settled: something newer is known about them, or a hit of one of their
+-- browsers, of a time before their conversion, has come since. So a click that comes late counts at once.
+{{define "position" -}}
+transform(bitShiftLeft(toUInt64(source), 16) + partition,
+    arrayConcat([toUInt64(18446744073709551615)], settled.1), arrayConcat([toUInt64(0)], settled.2), toUInt64(0))
+{{- end}}
+CREATE OR REPLACE VIEW waymark.unsettled_conversions
+AS WITH (SELECT (any(hit_partitions), any(hit_positions)) FROM waymark.settled_until) AS settled
+SELECT party
+FROM waymark.conversions
+WHERE party IN (SELECT party FROM waymark.unsettled)
+UNION ALL
+SELECT party
+FROM (SELECT party, arrayJoin(arrayConcat(visitors, awaited)) AS browser FROM waymark.settled_paths) AS p
+WHERE browser IN
+(
+    SELECT arrayJoin([visitor_id, cityHash64(time, node, sequence)])
+    FROM waymark.events
+    WHERE stage = 'clicked' AND time <= (SELECT max(last_at) FROM waymark.settled_paths)
+        AND toDate(time) IN (SELECT day FROM waymark.hit_days WHERE newest_offset >= {{template "position"}})
+        AND offset >= {{template "position"}}
+)
+COMMENT 'Parties with a conversion whose path is not settled';
+
+CREATE OR REPLACE VIEW waymark.unsettled_paths
+AS SELECT {{template "path_columns"}}
+FROM ({{template "paths" "read"}}) AS p
+COMMENT 'Paths to the conversions of the parties that are not settled';
+
+-- A view of its own for each part: analysing a query takes time for each of its expressions and each table below it, and a view
+-- is a table to those above.
+CREATE OR REPLACE VIEW waymark.paths
+AS SELECT *
+FROM waymark.settled_paths
+WHERE party NOT IN (SELECT party FROM waymark.unsettled_conversions)
+UNION ALL
+SELECT *
+FROM waymark.unsettled_paths AS u
+COMMENT 'A row per programme and party that converted: its conversions, its browsers and all their hits before, whole; read through view paths_between';
+
+-- The conversions of a period (from <= time < to), once per programme and party, at its first such action; `value` is
+-- what it paid in the period, verified, refunds not taken off. So conversions and value add up to those of
+-- conversion_rates. `at` are the places of their touches: the hits, of those that `hits` counts (valid, unique or gross),
+-- that lie at most the programme's attribution window before the conversion and not after it.
+--
+-- Views share this as text, since a parameterised view is analysed twice by whatever reads it.
+{{define "touched_by"}}visitors, links, campaigns, channels, referrers, referrer_types, referee_types, times, nodes, sequences{{end}}
+{{define "paths_of_period" -}}
 SELECT
-    b.program                                          AS program,
-    b.party                                            AS party,
-    any(b.converted_at)                                AS converted_at,
-    any(b.orders)                                      AS orders,
-    any(b.value)                                       AS value,
-    groupUniqArrayIf(b.visitor, b.visitor != 0)        AS visitors,
-    arraySort(groupUniqArrayIf(h.touch, h.visitor != 0 AND h.program = b.program AND h.time <= b.converted_at AND h.time >= b.opened_at)) AS touches
+    program, party, converted_at, orders, value, {{template "touched_by"}},
+    arrayFilter((i, t, r) -> t >= opened_at AND t <= converted_at AND bitAnd(r, multiIf({hits:String} = 'unique', 1855, {hits:String} = 'gross', 4, 1823)) = 0,
+        arrayEnumerate(times), times, reasons)         AS at
 FROM
 (
-    SELECT program, time, visitor, touch
-    FROM hits
-    WHERE visitor IN (SELECT visitor FROM browsers) AND counts AND time < {to:DateTime64(3, 'UTC')}
-        AND time >= {from:DateTime64(3, 'UTC')} - toIntervalDay(greatest(30, (SELECT max(attribution_window_days) FROM waymark.programs)))
-) AS h
-RIGHT JOIN browsers AS b ON h.visitor = b.visitor
-GROUP BY program, party
+    SELECT
+        c.program AS program, party, {{template "touched_by"}}, reasons,
+        counted[1].1                                   AS converted_at,
+        converted_at - toIntervalDay(if(w.name = '', 30, w.days)) AS opened_at,
+        length(counted)                                AS orders,
+        arraySum(c -> c.2, counted)                    AS value
+    FROM
+    (
+        SELECT program, party, {{template "touched_by"}}, reasons, arrayFilter(c -> c.1 >= {from:DateTime64(3, 'UTC')} AND c.1 < {to:DateTime64(3, 'UTC')}, conversions) AS counted
+        FROM waymark.paths
+        WHERE last_at >= {from:DateTime64(3, 'UTC')} AND ({program:String} = '' OR program = {program:String})
+    ) AS c
+    LEFT JOIN (SELECT name, argMax(attribution_window_days, version) AS days FROM waymark.programs GROUP BY name) AS w ON w.name = c.program
+    WHERE notEmpty(counted)
+)
+{{- end}}
+-- With by = 'channel' (campaign, link, referrer, …) touches name that alone, the rest is empty and not read; by = '' is all.
+CREATE OR REPLACE VIEW waymark.paths_between
+AS SELECT
+    program, party, converted_at, orders, value, visitors,
+    arrayMap(i -> (
+        times[i], nodes[i], sequences[i],
+        if({by:String} IN ('', 'link'), links[i], ''),
+        if({by:String} IN ('', 'campaign'), toString(campaigns[i]), ''),
+        if({by:String} IN ('', 'channel'), toString(channels[i]), ''),
+        if({by:String} IN ('', 'referrer'), referrers[i], ''),
+        if({by:String} IN ('', 'referrer_type'), toString(referrer_types[i]), ''),
+        if({by:String} IN ('', 'referee_type'), toString(referee_types[i]), '')
+    ), at)::Array(Tuple(time DateTime64(3, 'UTC'), node UInt16, sequence UInt16, link String, campaign String, channel String, referrer String, referrer_type String, referee_type String)) AS touches
+FROM ({{template "paths_of_period"}}) AS c
 COMMENT 'Conversions of a period with the touches before them: SELECT * FROM waymark.paths_between(program = '''', from = ''2026-01-01 00:00:00'', to = ''2026-02-01 00:00:00'', by = '''', hits = ''valid'')';
 
 -- Conversions and their value, divided between the keys of their touches by a model:
@@ -152,53 +255,7 @@ COMMENT 'Conversions of a period with the touches before them: SELECT * FROM way
 --
 -- A step names what the next one uses more than once. In one SELECT, where an alias used again is analysed again, the
 -- formulas took longer to analyse than to run.
-CREATE OR REPLACE VIEW waymark.attribution_between
-AS WITH
-    asked AS
-    (
-        SELECT
-            program, toInt128(value * 1000000) AS micros,
-            if(empty(touches), [converted_at], touches.time) AS times,
-            arrayJoin(if({model:String} = '', ['first', 'last', 'linear', 'time_decay', 'position', 'shapley'], [{model:String}])) AS model,
-            arrayJoin(if({by:String} = '', ['link', 'campaign', 'channel', 'referrer', 'referrer_type', 'referee_type'], [{by:String}])) AS dimension,
-            multiIf(
-                empty(touches),              ['(direct)'],
-                dimension = 'link',          touches.link,
-                dimension = 'campaign',      touches.campaign,
-                dimension = 'channel',       touches.channel,
-                dimension = 'referrer',      touches.referrer,
-                dimension = 'referrer_type', touches.referrer_type,
-                dimension = 'referee_type',  touches.referee_type,
-                                             arrayMap(t -> toString(program), touches)) AS touched
-        FROM waymark.paths_between(program = {program:String}, from = {from:DateTime64(3, 'UTC')}, to = {to:DateTime64(3, 'UTC')}, by = {by:String}, hits = {hits:String}) AS p
-    ),
-    credited AS
-    (
-        SELECT
-            program, model, dimension, micros,
-            if(model = 'shapley', arrayDistinct(touched), touched) AS keys,
-            multiIf(
-                model = 'first',      arrayMap(i -> toFloat64(i = 1), arrayEnumerate(touched)),
-                model = 'last',       arrayMap(i -> toFloat64(i = length(touched)), arrayEnumerate(touched)),
-                model = 'time_decay', arrayMap(t -> exp2(dateDiff('millisecond', times[-1], t) / (86400000 * {half_life_days:Float64})), times),
-                model = 'position',   arrayMap(i -> multiIf(i = 1, {first_share:Float64}, i = length(touched), {last_share:Float64},
-                                          (1 - {first_share:Float64} - {last_share:Float64}) / (length(touched) - 2)), arrayEnumerate(touched)),
-                model = 'shapley',    arrayMap(key -> 1., arrayDistinct(touched)),
-                                      arrayMap(key -> 1., touched)) AS credits
-        FROM asked
-    ),
-    weighed AS
-    (
-        SELECT program, model, dimension, micros, keys, arraySum(credits) AS total, arrayMap(c -> c / total, credits) AS weights
-        FROM credited
-    ),
-    cut AS
-    (
-        SELECT
-            program, model, dimension, keys, weights,
-            arrayMap((share, i) -> if(i = length(keys), micros, toInt128(round(share * toFloat64(micros)))), arrayCumSum(weights), arrayEnumerate(keys)) AS ends
-        FROM weighed
-    )
+{{define "attribution" -}}
 SELECT
     program,
     model,
@@ -207,12 +264,55 @@ SELECT
     sum(weight)                                        AS conversions,
     toDecimal128(sum(part), 6) / 1000000               AS value,
     (SELECT final_until FROM waymark.arrivals)         AS final_until
-FROM cut
+FROM
+(
+    SELECT
+        program, model, dimension, keys, weights,
+        arrayMap((share, i) -> if(i = length(keys), micros, toInt128(round(share * toFloat64(micros)))), arrayCumSum(weights), arrayEnumerate(keys)) AS ends
+    FROM
+    (
+        SELECT program, model, dimension, micros, keys, arraySum(credits) AS total, arrayMap(c -> c / total, credits) AS weights
+        FROM
+        (
+            SELECT
+                program, model, dimension, micros,
+                if(model = 'shapley', arrayDistinct(touched), touched) AS keys,
+                multiIf(
+                    model = 'first',      arrayMap(i -> toFloat64(i = 1), arrayEnumerate(touched)),
+                    model = 'last',       arrayMap(i -> toFloat64(i = length(touched)), arrayEnumerate(touched)),
+                    model = 'time_decay', arrayMap(t -> exp2(dateDiff('millisecond', touched_at[-1], t) / (86400000 * {half_life_days:Float64})), touched_at),
+                    model = 'position',   arrayMap(i -> multiIf(i = 1, {first_share:Float64}, i = length(touched), {last_share:Float64},
+                                              (1 - {first_share:Float64} - {last_share:Float64}) / (length(touched) - 2)), arrayEnumerate(touched)),
+                    model = 'shapley',    arrayMap(key -> 1., arrayDistinct(touched)),
+                                          arrayMap(key -> 1., touched)) AS credits
+            FROM
+            (
+                SELECT
+                    program, toInt128(value * 1000000) AS micros,
+                    if(empty(at), [converted_at], arrayMap(i -> times[i], at)) AS touched_at,
+                    arrayJoin(if({model:String} = '', ['first', 'last', 'linear', 'time_decay', 'position', 'shapley'], [{model:String}])) AS model,
+                    arrayJoin(if({by:String} = '', ['link', 'campaign', 'channel', 'referrer', 'referrer_type', 'referee_type'], [{by:String}])) AS dimension,
+                    if(empty(at), ['(direct)'], arrayMap(i -> multiIf(
+                        dimension = 'link',          links[i],
+                        dimension = 'campaign',      toString(campaigns[i]),
+                        dimension = 'channel',       toString(channels[i]),
+                        dimension = 'referrer',      referrers[i],
+                        dimension = 'referrer_type', toString(referrer_types[i]),
+                        dimension = 'referee_type',  toString(referee_types[i]),
+                                                     toString(program)), at)) AS touched
+                FROM ({{template "paths_of_period"}}) AS c
+            )
+        )
+    )
+)
 ARRAY JOIN
     keys                                               AS key,
     weights                                            AS weight,
     arrayMap((end, start) -> end - start, ends, arrayPushFront(arrayPopBack(ends), toInt128(0))) AS part
 GROUP BY program, model, dimension, key
+{{- end}}
+CREATE OR REPLACE VIEW waymark.attribution_between
+AS {{template "attribution"}}
 COMMENT 'Conversions of a period divided between what touched them: SELECT * FROM waymark.attribution_between(program = '''', from = ''2026-01-01 00:00:00'', to = ''2026-02-01 00:00:00'', by = ''channel'', model = ''linear'', half_life_days = 7, first_share = 0.4, last_share = 0.4, hits = ''valid'')';
 
 CREATE OR REPLACE VIEW waymark.attribution

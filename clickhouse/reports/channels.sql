@@ -23,13 +23,13 @@ LEFT JOIN
             AND ({program:String} = '' OR program = {program:String}) AND c.{hits:Identifier} > 0{{.Where}}
         UNION ALL
         {{- end}}
-        SELECT toString({by:Identifier}) AS key, referrer
+        SELECT {{.Key}} AS key, referrer
         FROM waymark.hits AS h
         WHERE ((time >= {from:DateTime64(3, 'UTC')} AND time < {day_from:DateTime64(3, 'UTC')})
                 OR (time >= {day_to:DateTime64(3, 'UTC')} AND time < {to:DateTime64(3, 'UTC')}))
             AND ({program:String} = '' OR program = {program:String}) AND h.{hits:Identifier}{{.Where}}{{.Links}}
         UNION ALL
-        SELECT toString({by:Identifier}) AS key, referrer
+        SELECT {{.Key}} AS key, referrer
         FROM waymark.{actions:Identifier} AS r
         WHERE time >= {from:DateTime64(3, 'UTC')} AND time < {to:DateTime64(3, 'UTC')}
             AND ({program:String} = '' OR program = {program:String})
@@ -39,5 +39,4 @@ LEFT JOIN
     GROUP BY key
 ) AS r ON r.key = m.key
 WHERE invitations + clicks + signups + conversions > 0 OR refunds != 0
-ORDER BY clicks DESC, signups DESC, conversions DESC, key
-LIMIT {limit:UInt64}
+{{template "ordered" .}}

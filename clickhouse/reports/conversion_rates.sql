@@ -7,5 +7,4 @@ SELECT
     conversions / nullIf(signups, 0)                   AS signup_conversion_rate
 FROM ({{template "measures" .}})
 WHERE clicks + signups + activations + conversions > 0
-ORDER BY clicks DESC, signups DESC, conversions DESC, key
-LIMIT {limit:UInt64}
+{{template "ordered" .}}

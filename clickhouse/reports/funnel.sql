@@ -1,6 +1,6 @@
 -- Distinct parties at each stage within the period: invitations, then visitors (a hit without a visitor counts as one
 -- of its own), then users. The last SELECT of the union is the funnel of no facts at all. The limit is one of keys,
--- largest first, so that no funnel is cut.
+-- largest first (of steps of time, the latest), so that no funnel is cut.
 SELECT
     key,
     ['invited', 'clicked', 'signed_up', 'activated', 'converted', 'retained'][position] AS stage,
@@ -15,13 +15,15 @@ FROM
     (
         SELECT key, invitations, visitors, signups, activations, conversions, retained
         FROM ({{template "measures" .}})
+        {{- if not .OverTime}}
         UNION ALL
         SELECT '', 0, 0, 0, 0, 0, 0 WHERE {by:String} = 'total'
+        {{- end}}
     ) AS m
     GROUP BY key
     HAVING size > 0 OR {by:String} = 'total'
-    ORDER BY size DESC, key
+    ORDER BY {{if .OverTime}}key DESC{{else}}size DESC, key{{end}}
     LIMIT {limit:UInt64}
 ) AS keys
 ARRAY JOIN arrayEnumerate(counts) AS position
-ORDER BY size DESC, key, position
+ORDER BY {{if not .OverTime}}size DESC, {{end}}key, position

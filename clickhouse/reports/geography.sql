@@ -5,5 +5,4 @@ SELECT
     conversions / nullIf(visitors, 0)                  AS conversion_rate
 FROM ({{template "measures" .}})
 WHERE clicks + signups + conversions > 0
-ORDER BY clicks DESC, signups DESC, conversions DESC, key
-LIMIT {limit:UInt64}
+{{template "ordered" .}}

@@ -1,10 +1,10 @@
 -- What several reports are made of. Periods are from <= time < to. .Where holds the conditions of the filters, whose
--- columns have the same names in every table used here.
+-- columns have the same names in every table used here. .Key is the value of a row's dimension, or the start of its step.
 
 -- Clicks by key: whole hours (or days and months) from a roll-up, what the period adds at its ends from the hits.
 {{define "clicks" -}}
 {{if eq .Rollup "clicks_hourly" -}}
-SELECT toString({rollup_key:Identifier}) AS key, sum(c.{hits:Identifier}) AS clicks, sum(c.gross) AS gross, sum(c.valid) AS valid, sum(c.unique) AS unique
+SELECT {{.RollupKey}} AS key, sum(c.{hits:Identifier}) AS clicks, sum(c.gross) AS gross, sum(c.valid) AS valid, sum(c.unique) AS unique
 FROM (SELECT *, '' AS total FROM waymark.clicks_hourly) AS c
 WHERE dimension = {dimension:String} AND hour >= {rollup_from:DateTime64(3, 'UTC')} AND hour < {rollup_to:DateTime64(3, 'UTC')}
     AND ({program:String} = '' OR program = {program:String}){{.RollupWhere}}
@@ -25,7 +25,7 @@ WHERE ((day >= toDate({rollup_from:DateTime64(3, 'UTC')}) AND day < toDate({mont
 GROUP BY key
 UNION ALL
 {{end -}}
-SELECT toString({by:Identifier}) AS key, countIf(h.{hits:Identifier}) AS clicks, countIf(h.gross) AS gross, countIf(h.valid) AS valid, countIf(h.unique) AS unique
+SELECT {{.Key}} AS key, countIf(h.{hits:Identifier}) AS clicks, countIf(h.gross) AS gross, countIf(h.valid) AS valid, countIf(h.unique) AS unique
 FROM waymark.hits AS h
 WHERE ((time >= {from:DateTime64(3, 'UTC')} AND time < {rollup_from:DateTime64(3, 'UTC')})
         OR (time >= {rollup_to:DateTime64(3, 'UTC')} AND time < {to:DateTime64(3, 'UTC')}))
@@ -35,7 +35,7 @@ GROUP BY key
 
 -- Distinct visitors by key, from all hits of the period or from a sample of the visitors.
 {{define "visitors" -}}
-SELECT toString({by:Identifier}) AS key, uniqExact(visitor) * {scale:UInt64} AS visitors
+SELECT {{.Key}} AS key, uniqExact(visitor) * {scale:UInt64} AS visitors
 FROM waymark.{visitors:Identifier} AS h
 WHERE time >= {from:DateTime64(3, 'UTC')} AND time < {to:DateTime64(3, 'UTC')} AND bucket < {buckets:UInt8}
     AND ({program:String} = '' OR program = {program:String}) AND h.{hits:Identifier}{{.Where}}{{.Links}}
@@ -64,7 +64,7 @@ FROM
     FROM ({{template "visitors" .}})
     UNION ALL
     SELECT
-        toString({by:Identifier}) AS key, 0, 0, countIf(stage = 'invited'), uniqExactIf(who, stage = 'signed_up'), uniqExactIf(who, stage = 'activated'),
+        {{.Key}} AS key, 0, 0, countIf(stage = 'invited'), uniqExactIf(who, stage = 'signed_up'), uniqExactIf(who, stage = 'activated'),
         uniqExactIf(who, stage = 'converted'), uniqExactIf(who, stage = 'retained'), sumIf(r.value, stage = 'converted'), sumIf(r.value, event = 'refund')
     FROM waymark.{actions:Identifier} AS r
     WHERE time >= {from:DateTime64(3, 'UTC')} AND time < {to:DateTime64(3, 'UTC')}
@@ -72,4 +72,15 @@ FROM
     GROUP BY key
 ) AS m
 GROUP BY key
+{{- end}}
+
+-- The largest keys first, or of steps of time the latest, in order.
+{{define "ordered" -}}
+{{if .OverTime -}}
+QUALIFY row_number() OVER (ORDER BY key DESC) <= {limit:UInt64}
+ORDER BY key
+{{- else -}}
+ORDER BY clicks DESC, signups DESC, conversions DESC, key
+LIMIT {limit:UInt64}
+{{- end}}
 {{- end}}

@@ -45,7 +45,14 @@ type reportInput struct {
 	Country      string `query:"country" doc:"Only visitors from this country, ISO 3166-1 alpha-2."`
 	Device       string `query:"device" doc:"Only visitors on this kind of device."`
 
-	Model  string `query:"model" enum:"first,last,linear,time_decay,position,markov,shapley" doc:"How the report attribution divides a conversion between the touches before it. Default: last."`
+	Model  string `query:"model" enum:"first,last,linear,time_decay,position,markov,shapley" doc:"How the report attribution divides a conversion between the touches before it. Default: the programme's, and last for all programmes."`
+	Mode   string `query:"mode" enum:"activity,cohort" doc:"Of the report funnel: who was active at each stage in the period, or how far those came in order who entered in it. Default: activity."`
+	Stages string `query:"stages" doc:"Of the report funnel with mode=cohort: the stages in order, of which the first is the entry. Default: clicked,signed_up,activated,converted,retained." example:"clicked,signed_up,converted"`
+	View   string `query:"view" enum:"quantiles,histogram" doc:"Of the report time_to_convert. Default: quantiles."`
+
+	Measure string `query:"measure" enum:"clicks,signups,conversions" doc:"What the report forecast counts. Default: clicks."`
+	Weeks   int    `query:"weeks" minimum:"1" maximum:"13" doc:"How many weeks the report forecast looks ahead. Default: 4."`
+
 	Format string `query:"format" enum:"json,csv,ndjson" default:"json" doc:"csv and ndjson have the rows only."`
 
 	HalfLifeDays float64 `query:"half_life_days" exclusiveMinimum:"0" doc:"Of the model time_decay: a touch so many days before another gets half its credit. Default: 7."`
@@ -128,13 +135,20 @@ func (s *server) reportQuery(key *tracker.APIKey, in *reportInput) (query tracke
 		return query, queryProblem("by", "must be one of %s", strings.Join(by, ", "))
 	}
 	query = tracker.ReportQuery{Name: in.Name, By: in.By, Hits: in.Hits, Granularity: in.Granularity, TZ: in.TZ, Limit: in.Limit,
-		Model: in.Model, HalfLifeDays: in.HalfLifeDays, FirstShare: in.FirstShare, LastShare: in.LastShare}
+		Model: in.Model, HalfLifeDays: in.HalfLifeDays, FirstShare: in.FirstShare, LastShare: in.LastShare,
+		Mode: in.Mode, Stages: in.Stages, View: in.View, Measure: in.Measure, Weeks: in.Weeks}
 	query.Filters = in.filters()
 	if query.Program, err = chooseProgram(key, "query", in.Program); err != nil {
 		return query, err
 	}
-	if _, ok := s.Links.Program(query.Program); query.Program != "" && !ok {
-		return query, queryProblem("program", "there is no programme %q", query.Program)
+	if query.Program != "" {
+		program, ok := s.Links.Program(query.Program)
+		if !ok {
+			return query, queryProblem("program", "there is no programme %q", query.Program)
+		}
+		if in.Name == "attribution" && in.Model == "" {
+			query.Model = program.AttributionModel
+		}
 	}
 	query.From, query.To, err = s.period(in)
 	return query, err

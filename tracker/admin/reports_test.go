@@ -73,6 +73,9 @@ func TestReportDefaults(t *testing.T) {
 		{"model=position&half_life_days=3.5&first_share=0.5&last_share=0.25", f.read, func(q *tracker.ReportQuery) {
 			q.Model, q.HalfLifeDays, q.FirstShare, q.LastShare = "position", 3.5, 0.5, 0.25
 		}},
+		{"mode=cohort&stages=clicked,converted&view=histogram&measure=signups&weeks=13", f.read, func(q *tracker.ReportQuery) {
+			q.Mode, q.Stages, q.View, q.Measure, q.Weeks = "cohort", "clicked,converted", "histogram", "signups", 13
+		}},
 		{"from=2026-11-01&to=2026-11-03", f.read, func(q *tracker.ReportQuery) { q.From, q.To = day(2026, 11, 1, 0), day(2026, 11, 3, 0) }},
 		{"from=2026-11-01T05:00:00%2B02:00", f.read, func(q *tracker.ReportQuery) { q.From = day(2026, 11, 1, 3) }},
 		// It is 01:00 on the 21st in Auckland, UTC+13 in summer.
@@ -106,6 +109,7 @@ func TestReportRefuses(t *testing.T) {
 		"funnel?from=yesterday": "from", "funnel?to=1e9": "to", "funnel?from=2026-11-02&to=2026-11-02": "from", "funnel?from=0001-01-01": "from",
 		"funnel?to=2300-01-01": "to", "funnel?from=2027-01-01": "from",
 		"funnel?model=middle": "model", "funnel?half_life_days=0": "half_life_days", "funnel?first_share=0": "first_share", "funnel?last_share=1.5": "last_share",
+		"funnel?mode=all": "mode", "funnel?view=pie": "view", "funnel?measure=money": "measure", "funnel?weeks=0": "weeks", "funnel?weeks=14": "weeks",
 		"funnel?limit=0": "limit", "funnel?limit=100001": "limit", "funnel?limit=ten": "limit", "funnel?format=xml": "format",
 		"funnel?program=nope": "program", "funnel?sort=asc": "sort",
 	} {
