@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"net/http"
@@ -12,12 +13,13 @@ type User struct {
 	Name     string
 	Password string // never empty
 	ReadOnly bool   // may read tables, but nothing outside of them, and change nothing
+	Rows     *Rows  // what it may see, nil for everything; a user with Rows is read-only
 }
 
 // authenticate finds the user that a request speaks for: X-ClickHouse-User and X-ClickHouse-Key, basic authentication, or
-// the parameters user and password; in that order, and never mixed. The error is an *Exception that tells no more than
-// that it failed.
-func authenticate(users []User, r *http.Request) (User, error) {
+// the parameters user and password; in that order, and never mixed. Who is none of the users may be known to others. The
+// error is an *Exception that tells no more than that it failed.
+func authenticate(ctx context.Context, users []User, others func(ctx context.Context, name, password string) (User, bool, error), r *http.Request) (User, error) {
 	name, password := credentials(r)
 	wantName, wantPassword := sha256.Sum256([]byte(name)), sha256.Sum256([]byte(password))
 	found := -1
@@ -28,11 +30,23 @@ func authenticate(users []User, r *http.Request) (User, error) {
 			found = i
 		}
 	}
-	if found < 0 || users[found].Password == "" {
-		return User{}, exceptionf(codeAuthenticationFailed, "AUTHENTICATION_FAILED",
-			"%s: Authentication failed: password is incorrect, or there is no user with such name", name)
+	if found >= 0 && users[found].Password != "" {
+		user := users[found]
+		user.ReadOnly = user.ReadOnly || user.Rows != nil
+		return user, nil
 	}
-	return users[found], nil
+	if others != nil && password != "" {
+		user, ok, err := others(ctx, name, password)
+		if err != nil {
+			return User{}, exceptionf(codeCannotSchedule, "CANNOT_SCHEDULE_TASK", "%s: the password cannot be checked now: %v", name, err)
+		}
+		if ok {
+			user.ReadOnly = user.ReadOnly || user.Rows != nil
+			return user, nil
+		}
+	}
+	return User{}, exceptionf(codeAuthenticationFailed, "AUTHENTICATION_FAILED",
+		"%s: Authentication failed: password is incorrect, or there is no user with such name", name)
 }
 
 // credentials reads name and password of a request; the name is "default" where none is given, as in ClickHouse.

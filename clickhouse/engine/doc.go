@@ -5,6 +5,7 @@
 //
 //	server.go     admit it, or refuse it when too many are there already
 //	auth.go       who is it; what a read-only user must not do
+//	rows.go       what a user who may see some rows must not do (rows_functions.go), and how its session sees no others
 //	request.go    parameters, headers and body → database, settings, statement, data
 //	statement.go  one statement, cut from its data (lexer.go)
 //	upload.go     an INSERT's data, whole, in memory or on disk, before the engine sees any of it

@@ -21,9 +21,11 @@ const (
 	codeTooManyQueries       = 202
 	codeQueryTooLarge        = 229
 	codeCannotDecompress     = 271
+	codeCannotSchedule       = 439
 	codeSupportIsDisabled    = 344
 	codeIntoOutfile          = 358
 	codeQueryCancelled       = 394
+	codeAccessDenied         = 497
 	codeAuthenticationFailed = 516
 	codeUnknownException     = 1002
 )
@@ -75,7 +77,7 @@ func httpStatus(code int) int {
 	switch code {
 	case 194: // REQUIRED_PASSWORD
 		return http.StatusUnauthorized
-	case 192, 193, 497, 512, codeAuthenticationFailed: // users, passwords, ACCESS_DENIED, roles
+	case 192, 193, codeAccessDenied, 512, codeAuthenticationFailed: // users, passwords, ACCESS_DENIED, roles
 		return http.StatusForbidden
 	case 6, 8, 15, 25, 26, 27, 36, 37, 38, 41, 44, 53, codeSyntaxError, 72, codeIncorrectData, 123, 167, 168, 223, 321,
 		376, 427, 441, 675, 676: // what the client wrote cannot be read
@@ -90,7 +92,7 @@ func httpStatus(code int) int {
 		return http.StatusRequestEntityTooLarge
 	case codeNotImplemented:
 		return http.StatusNotImplemented
-	case 76, 209, 439, codeTooManyQueries: // CANNOT_OPEN_FILE, SOCKET_TIMEOUT, CANNOT_SCHEDULE_TASK
+	case 76, 209, codeCannotSchedule, codeTooManyQueries: // CANNOT_OPEN_FILE, SOCKET_TIMEOUT, CANNOT_SCHEDULE_TASK
 		return http.StatusServiceUnavailable
 	}
 	return http.StatusInternalServerError

@@ -68,7 +68,7 @@ func TestMain(m *testing.M) {
 
 func testOptions(dir, listen string) Options {
 	return Options{
-		Path: dir, Listen: listen, Users: []User{admin, reader}, StopGrace: time.Second, QueriesMax: 8,
+		Path: dir, Listen: listen, Users: []User{admin, reader, partner}, StopGrace: time.Second, QueriesMax: 8,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,9 +12,12 @@ import (
 
 // Options of Serve. Path, Listen and Users are required; zero means the default everywhere else.
 type Options struct {
-	Path    string // directory of the data, created when missing; one process at a time
-	Listen  string // host:port of the HTTP interface
-	Users   []User // who may use it; nobody else gets in
+	Path   string // directory of the data, created when missing; one process at a time
+	Listen string // host:port of the HTTP interface
+	Users  []User // who may use it
+	// Others finds who is none of Users; nil: nobody else gets in. It must not wait long. An error means that it cannot
+	// tell, and is answered with 503.
+	Others  func(ctx context.Context, name, password string) (User, bool, error)
 	Library string // path of libchdb.so; default: what FindLibrary finds
 
 	QueriesMax     int           // statements run at once, default 16; each holds a thread of the process

@@ -84,7 +84,7 @@ func (s *server) query(p *reply, r *http.Request) (err error) {
 	default:
 		return exceptionf(codeTooManyQueries, "TOO_MANY_SIMULTANEOUS_QUERIES", "Too many requests: %d are running or waiting", cap(s.admitted))
 	}
-	user, err := authenticate(s.options.Users, r)
+	user, err := authenticate(r.Context(), s.options.Users, s.options.Others, r)
 	if err != nil {
 		return err
 	}
@@ -106,6 +106,11 @@ func (s *server) query(p *reply, r *http.Request) (err error) {
 		if len(q.tables) > 0 {
 			// Their structure is SQL too, and may call functions.
 			return exceptionf(codeReadonly, "READONLY", "Cannot send tables along with a query in readonly mode")
+		}
+	}
+	if user.Rows != nil {
+		if err := guardRows(q, s.storage.functions, s.storage.tableFunctions); err != nil {
+			return err
 		}
 	}
 	if q.isHello() {
@@ -203,6 +208,11 @@ func (s *server) prepare(c *connection, q *request, tag string) error {
 	if q.database != "" {
 		if err := c.exec("USE " + quoteName(q.database)); err != nil {
 			return err
+		}
+	}
+	if q.user.Rows != nil {
+		if err := q.user.Rows.confine(c); err != nil {
+			return fmt.Errorf("confine the session to the rows of %s: %w", q.user.Name, err)
 		}
 	}
 	// Without implicit_select, `selec 1` would be taken for an expression; with async_insert an INSERT would answer

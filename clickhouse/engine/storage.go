@@ -16,7 +16,7 @@ type storage struct {
 	root *connection
 
 	displayName, version, timezone string
-	tableFunctions                 map[string]bool // names in lower case
+	functions, tableFunctions      map[string]bool // names in lower case; aggregate functions are not among them
 
 	mu sync.Mutex // connecting boots and registers; the engine's own locking of that is not relied on
 }
@@ -65,16 +65,21 @@ func (s *storage) describe() error {
 	}
 	s.displayName, s.version, s.timezone = fields[0], fields[1], fields[2]
 
-	names, err := s.root.run("SELECT lower(name) FROM system.table_functions", "TSVRaw", nil)
-	if err != nil {
+	if s.functions, err = s.root.words("SELECT lower(name) FROM system.functions WHERE NOT is_aggregate"); err != nil {
 		return err
 	}
-	defer names.free()
-	s.tableFunctions = make(map[string]bool)
-	for _, name := range strings.Fields(string(names.bytes())) {
-		s.tableFunctions[name] = true
+	s.tableFunctions, err = s.root.words("SELECT lower(name) FROM system.table_functions")
+	return err
+}
+
+// words are the values of a query of one column, which have no white space.
+func (c *connection) words(sql string) (map[string]bool, error) {
+	r, err := c.run(sql, "TSVRaw", nil)
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	defer r.free()
+	return wordSet(string(r.bytes())), nil
 }
 
 // session opens a connection, a session of its own. The caller closes it.

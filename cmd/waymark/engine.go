@@ -11,8 +11,9 @@ import (
 )
 
 type engineCommand struct {
-	Data   string `help:"Directory of all state; the tables are in DIR/engine, the password in DIR/clickhouse.password." default:"waymark-data" type:"path"`
-	Listen string `name:"clickhouse-listen" help:"Address of the HTTP interface." default:"127.0.0.1:8123"`
+	Data    string `help:"Directory of all state; the tables are in DIR/engine, the password in DIR/clickhouse.password." default:"waymark-data" type:"path"`
+	Listen  string `name:"clickhouse-listen" help:"Address of the HTTP interface." default:"127.0.0.1:8123"`
+	Readers string `help:"Address of the admin API, which knows the API keys: with it, the user reader may read, with a key as password." placeholder:"HOST:PORT"`
 	metricsFlags
 }
 
@@ -29,21 +30,26 @@ func (c *engineCommand) Run(ctx context.Context) error {
 	if err := c.metricsFlags.serve(ctx, registry, ready); err != nil {
 		return err
 	}
-	return engine.Serve(ctx, engine.Options{
+	options := engine.Options{
 		Path:   data.path("engine"),
 		Listen: c.Listen,
 		Users:  []engine.User{{Name: engineUser, Password: password}},
 
 		Metrics: registry,
 		Ready:   func(string) { ready.started() },
-	})
+	}
+	if c.Readers != "" {
+		options.Others = newReaders(c.Readers).find
+	}
+	return engine.Serve(ctx, options)
 }
 
 // args starts this command in a child process. It says that there are no
 // metrics, or the child would take the address that its parent has from the
 // environment.
 func (c *engineCommand) args() []string {
-	return []string{"engine", fmt.Sprintf("--data=%s", c.Data), fmt.Sprintf("--clickhouse-listen=%s", c.Listen), "--metrics="}
+	return []string{"engine", fmt.Sprintf("--data=%s", c.Data), fmt.Sprintf("--clickhouse-listen=%s", c.Listen),
+		fmt.Sprintf("--readers=%s", c.Readers), "--metrics="}
 }
 
 // registerEngine measures an engine in a child process from outside.

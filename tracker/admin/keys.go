@@ -15,6 +15,8 @@ type listKeysOutput struct {
 	}
 }
 
+type ownKeyOutput struct{ Body tracker.APIKey }
+
 type createKeyInput struct {
 	RawBody []byte `contentType:"application/json"`
 }
@@ -43,6 +45,13 @@ type keyQuery struct {
 
 func (s *server) registerKeys() {
 	route(s, operation("GET", "/v1/keys", "list-keys", "List keys, revoked ones too", keeper), "query", s.listKeys)
+
+	route(s, operation("GET", "/v1/key", "read-own-key", "Read what the key of the request may do", reader), "query",
+		func(ctx context.Context, _ *struct{}) (*ownKeyOutput, error) {
+			key := *caller(ctx)
+			key.Hash = ""
+			return &ownKeyOutput{Body: key}, nil
+		})
 
 	op := operation("POST", "/v1/keys", "create-key", "Create a key", keeper, 400, 413, 503)
 	op.DefaultStatus = http.StatusCreated

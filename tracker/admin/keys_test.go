@@ -14,6 +14,13 @@ func TestKeys(t *testing.T) {
 		t.Errorf("made %v", made)
 	}
 	f.want(t, 200, "GET", "/v1/links", secret, "")
+	own := f.want(t, 200, "GET", "/v1/key", secret, "")
+	if own["id"] != id || own["role"] != "read" || own["program"] != "wedding" || own["hash"] != nil {
+		t.Errorf("the key itself reads %v", own)
+	}
+	if own := f.want(t, 200, "GET", "/v1/key", f.admin, ""); own["role"] != "admin" || own["program"] != "" {
+		t.Errorf("the first key itself reads %v", own)
+	}
 	answer := f.send("GET", "/v1/keys", f.admin, "")
 	if f.lastStatus != 200 || !strings.Contains(answer, id) || strings.Contains(answer, secret) || strings.Contains(answer, "hash") {
 		t.Errorf("list: %s", answer)
@@ -23,6 +30,7 @@ func TestKeys(t *testing.T) {
 		f.want(t, 204, "DELETE", "/v1/keys?id="+id, f.admin, "")
 	}
 	f.want(t, 401, "GET", "/v1/links", secret, "")
+	f.want(t, 401, "GET", "/v1/key", secret, "")
 	f.want(t, 404, "DELETE", "/v1/keys/nope", f.admin, "")
 	f.want(t, 404, "DELETE", "/v1/keys/bootstrap", f.admin, "")
 	f.wantFault(t, 422, "id", "DELETE", "/v1/keys", f.admin, "")
