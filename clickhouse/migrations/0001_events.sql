@@ -69,6 +69,8 @@ CREATE TABLE IF NOT EXISTS waymark.events
     -- Computed when read; not part of SELECT *.
     ordinal         UInt64                               ALIAS toUInt64(offset + ordinal_shift)
                                                          COMMENT 'contiguous per node in the order of its spool',
+    decided         Bool                                 ALIAS event IN ('reward_entry', 'fraud_assessment', 'fraud_decision', 'partner_change', 'audit_entry')
+                                                         COMMENT 'what this installation itself decided: a ledger, an assessment, a record; no action of anybody',
     gross           Bool                                 ALIAS bitAnd(reasons, 4) = 0
                                                          COMMENT 'a hit that was answered to GET',
     valid           Bool                                 ALIAS bitAnd(reasons, 1823) = 0

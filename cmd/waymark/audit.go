@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -62,7 +63,12 @@ func (c *auditCommand) Run(ctx context.Context) error {
 		return fmt.Errorf("%w; is --kafka its address?", err)
 	}
 	defer events.Close()
-	audit := auditor{events: events, database: database, since: since}
+	ledger, err := newRewardAudit(kafka, database)
+	if err != nil {
+		return err
+	}
+	defer ledger.close()
+	audit := auditor{events: events, database: database, rewards: ledger, since: since}
 	if !since.IsZero() {
 		audit.report.Since = &since
 	}
@@ -103,6 +109,7 @@ func parseSince(s string, now time.Time) (time.Time, error) {
 type auditor struct {
 	events   *pipeline.Audit
 	database *clickhouse.DB
+	rewards  *rewardAudit
 	since    time.Time
 	report   auditReport
 }
@@ -145,6 +152,12 @@ func (a *auditor) check(ctx context.Context) (*pipeline.EventsAudit, error) {
 		}
 		results = append(results, differences...)
 	}
+	damaged := slices.ContainsFunc(results, func(r tracker.AuditResult) bool { return r.Verdict.Bad() })
+	ledgers, err := a.rewards.check(ctx, !damaged)
+	if err != nil {
+		return nil, err
+	}
+	results = append(results, ledgers...)
 	a.report.Results, a.report.Differences, a.report.Unproven = results, 0, 0
 	for _, r := range results {
 		switch {
@@ -179,6 +192,7 @@ func (a *auditor) repair(ctx context.Context, found *pipeline.EventsAudit) error
 		return nil
 	}
 	rebuilt := map[string]bool{} // target and month: a result with a repair never spans two
+	tables := false              // whether one of them was rebuilt
 	var failed []error           // one target does not hold up the others
 	for _, r := range a.report.Results {
 		month := r.What + r.Range.From[:min(len(r.Range.From), len("2006-01"))]
@@ -186,6 +200,18 @@ func (a *auditor) repair(ctx context.Context, found *pipeline.EventsAudit) error
 			continue
 		}
 		rebuilt[month] = true
+		if program, ok := strings.CutPrefix(r.What, "rewards/"); ok {
+			if tables {
+				continue // it is judged anew once they are sound
+			}
+			if err := a.rewards.repair(ctx, program); err != nil {
+				failed = append(failed, err)
+				continue
+			}
+			a.repaired("wrote into the ledger of %s what the facts are worth", program)
+			continue
+		}
+		tables = true
 		partitions, err := a.database.RebuildView(ctx, r.What, r.Range, a.events)
 		if err != nil {
 			failed = append(failed, err)
