@@ -1,0 +1,188 @@
+package fraud
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"waymark/tracker"
+)
+
+// Store computes assessments and reads the log. ClickHouse implements it.
+type Store interface {
+	// FraudMark changes when there may be something to assess.
+	FraudMark(ctx context.Context) (string, error)
+	// FraudChanges returns the assessments that should follow in the log, limit at
+	// most, their times not set.
+	FraudChanges(ctx context.Context, limit int) ([]*Entry, error)
+	// FraudChain returns the entries of both chains of a referral, each in its
+	// order; none for a referral that there is not.
+	FraudChain(ctx context.Context, id string) ([]*Entry, error)
+	// FindFraudEntries returns the entries that stand at the places of others of
+	// one kind, by EventID.
+	FindFraudEntries(ctx context.Context, kind Kind, places []*Entry) (map[string]*Entry, error)
+}
+
+// Options is what NewAssessor needs; the last group may be left out.
+type Options struct {
+	Store Store
+	Sink  tracker.ActionSink
+
+	Interval   time.Duration // between two looks for news, 2 s
+	Patience   time.Duration // for an entry to become visible, 30 s
+	Now        func() time.Time
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+// Assessor writes the log. It is safe for concurrent use.
+type Assessor struct {
+	Options
+	entries  *prometheus.CounterVec
+	failures prometheus.Counter
+	duration prometheus.Histogram
+}
+
+// NewAssessor returns an assessor that does nothing of itself before Run.
+func NewAssessor(o Options) *Assessor {
+	if o.Interval == 0 {
+		o.Interval = 2 * time.Second
+	}
+	if o.Patience == 0 {
+		o.Patience = 30 * time.Second
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	a := &Assessor{
+		Options: o,
+		entries: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "waymark_fraud_entries_total", Help: "Entries written into the log of fraud, by kind.",
+		}, []string{"entry"}),
+		failures: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "waymark_fraud_failures_total", Help: "Attempts to assess the referrals that failed; each is tried again.",
+		}),
+		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "waymark_fraud_assess_seconds", Help: "Time to assess the referrals of all programmes.", Buckets: prometheus.ExponentialBuckets(0.01, 4, 8),
+		}),
+	}
+	if o.Registerer != nil {
+		o.Registerer.MustRegister(a.entries, a.failures, a.duration)
+	}
+	return a
+}
+
+const (
+	// restShare is how many times as long as it worked an assessor rests: it
+	// measures everything anew, and must leave ClickHouse to others.
+	restShare = 4
+	restMax   = 15 * time.Second
+
+	// assessBatch bounds the assessments that are in memory and on their way at a
+	// time; what is beyond is found again by the next look.
+	assessBatch = 10_000
+)
+
+// Run assesses the referrals whenever there is news. It ends with its context.
+// What fails is tried again.
+func (a *Assessor) Run(ctx context.Context) error {
+	seen, again := "", false
+	for {
+		began := time.Now()
+		mark, err := a.Store.FraudMark(ctx)
+		if err == nil && (mark != seen || again) {
+			// What changed the mark may not be in every table yet: look once more.
+			again = mark != seen
+			if _, err = a.Assess(ctx); err == nil {
+				seen = mark
+			}
+		}
+		if err != nil && ctx.Err() == nil {
+			a.failures.Inc()
+			a.Logger.Warn("the referrals could not be assessed for fraud; it is tried again", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(max(a.Interval, min(restShare*time.Since(began), restMax))):
+		}
+	}
+}
+
+// Assess brings the log up to date, and returns how many assessments it wrote.
+func (a *Assessor) Assess(ctx context.Context) (written int, err error) {
+	began := time.Now()
+	for {
+		entries, err := a.Store.FraudChanges(ctx, assessBatch)
+		if err != nil || len(entries) == 0 {
+			a.duration.Observe(time.Since(began).Seconds())
+			return written, err
+		}
+		for _, e := range entries {
+			e.Kind, e.Actor = Assessment, System
+		}
+		if _, err := a.claim(ctx, entries); err != nil {
+			return written, fmt.Errorf("write %d assessments: %w", len(entries), err)
+		}
+		written += len(entries)
+		a.Logger.Info("wrote into the log of fraud", "assessments", len(entries))
+	}
+}
+
+const (
+	claimPoll    = 20 * time.Millisecond
+	claimPollMax = 500 * time.Millisecond
+)
+
+// claim writes entries of one kind, and returns what stands at their places
+// once all of them are taken: they, or what somebody else wrote there first.
+func (a *Assessor) claim(ctx context.Context, entries []*Entry) (map[string]*Entry, error) {
+	payloads := make([][]byte, len(entries))
+	for i, e := range entries {
+		e.Time = a.Now().UTC().Truncate(time.Millisecond)
+		payload, err := e.Event().MarshalVT()
+		if err != nil {
+			panic("BUG: encode an entry of the log of fraud: " + err.Error())
+		}
+		payloads[i] = payload
+	}
+	if err := a.Sink.Append(ctx, payloads...); err != nil {
+		return nil, err
+	}
+	found, missing, poll := map[string]*Entry{}, entries, claimPoll
+	for deadline := time.Now().Add(a.Patience); ; poll = min(2*poll, claimPollMax) {
+		taken, err := a.Store.FindFraudEntries(ctx, missing[0].Kind, missing)
+		if err != nil {
+			return nil, err
+		}
+		var left []*Entry
+		for _, e := range missing {
+			if first := taken[e.EventID()]; first == nil {
+				left = append(left, e)
+			} else {
+				found[e.EventID()] = first
+			}
+		}
+		if len(left) == 0 {
+			a.entries.WithLabelValues(string(entries[0].Kind)).Add(float64(len(entries)))
+			return found, nil
+		}
+		if len(left) < len(missing) {
+			deadline = time.Now().Add(a.Patience)
+		}
+		if missing = left; time.Now().After(deadline) {
+			return nil, fmt.Errorf("%w: %d entries are in Kafka and do not show in ClickHouse; does `waymark ingest` run?", tracker.ErrUnavailable, len(missing))
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(poll):
+		}
+	}
+}
