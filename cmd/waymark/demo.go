@@ -9,10 +9,6 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
-
-	"gopkg.in/yaml.v3"
-
-	"waymark/deploy"
 )
 
 // The world is drawn in memory, some kilobytes a member, before it is sent.
@@ -23,16 +19,18 @@ const (
 
 type demoCommand struct {
 	adminFlags
-	Listen string        `help:"Address of the public listener." default:"127.0.0.1:8080"`
-	Users  int           `help:"Members of the simulated programme, at most." default:"2000"`
-	Days   int           `help:"Length of the simulated time, up to now." default:"30"`
-	Seed   uint64        `help:"The same seed draws the same programme." default:"1"`
-	Wait   time.Duration `help:"How long ClickHouse may show no progress before the comparison is final." default:"30s"`
+	Listen  string        `help:"Address of the public listener." default:"127.0.0.1:8080"`
+	Program string        `help:"The example programme to fill: ${enum}." enum:"general,wedding,insurance,contest" default:"wedding"`
+	Users   int           `help:"Members of the simulated programme, at most." default:"2000"`
+	Days    int           `help:"Length of the time, up to now, in which the members of the programme wedding invite each other." default:"30"`
+	Seed    uint64        `help:"The same seed draws the same programme." default:"1"`
+	Wait    time.Duration `help:"How long ClickHouse may show no progress before the comparison is final." default:"1m"`
 }
 
-// Run simulates the programme `wedding`, sends it through the public
-// endpoints, and compares what ClickHouse counted with the simulation itself.
-// Each run is a campaign of its own, so that runs do not disturb each other.
+// Run simulates an example programme, sends it through the public endpoints,
+// and compares what ClickHouse found with what the simulation itself knows.
+// Each run has campaigns and parties of its own, so that runs do not disturb
+// each other.
 func (c *demoCommand) Run(ctx context.Context) error {
 	if c.Users < 2 || c.Users > demoUsersMax || c.Days < 1 || c.Days > demoDaysMax {
 		return fmt.Errorf("--users must be from 2 to %d and --days from 1 to %d, they are %d and %d", demoUsersMax, demoDaysMax, c.Users, c.Days)
@@ -41,15 +39,42 @@ func (c *demoCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := putProgram(ctx, client, "wedding"); err != nil {
+	end := time.Now().Add(-time.Minute)
+	run := strconv.FormatInt(end.UnixMilli(), 36)
+	if c.Program == "wedding" {
+		if err := putDemoProgram(ctx, client, c.Program, end, nil); err != nil {
+			return err
+		}
+		if err := c.runLoops(ctx, client, run, end); err != nil {
+			return err
+		}
+	}
+	script := scripts[c.Program]
+	s := newStory(c.Program, script, c.Seed, run+"s", end.UnixMilli())
+	script.write(s, c.Users)
+	if err := putDemoProgram(ctx, client, c.Program, end, script.campaigns(s)); err != nil {
 		return err
 	}
-	end := time.Now().Add(-time.Minute)
-	start := end.AddDate(0, 0, -c.Days)
-	world := newWorld(c.Seed, strconv.FormatInt(end.UnixMilli(), 36), c.Users, start.UnixMilli(), end.UnixMilli())
+	conductor := conductor{c, client, &driver{edge: "http://" + c.Listen, key: client.key, program: c.Program, admin: client}, s}
+	truth, found, err := conductor.play(ctx)
+	if err != nil {
+		return err
+	}
+	return printComparison(&s.world, truth, found)
+}
+
+// scripts are the stories of the example programmes.
+var scripts = map[string]*script{
+	"general": &generalScript, "wedding": &weddingScript, "insurance": &insuranceScript, "contest": &contestScript,
+}
+
+// runLoops simulates how the parties of the programme wedding invite each
+// other, which K, funnel and cycle times are counted by.
+func (c *demoCommand) runLoops(ctx context.Context, client *apiClient, run string, end time.Time) error {
+	world := newWorld(c.Seed, run, c.Users, end.AddDate(0, 0, -c.Days).UnixMilli(), end.UnixMilli())
 	bar := newProgress("simulating "+world.campaign, "events", int64(world.steps()))
 	drive := driver{edge: "http://" + c.Listen, key: client.key, admin: client, progress: func(n int) { bar.Add(n) }}
-	err = drive.drive(ctx, world)
+	err := drive.drive(ctx, world)
 	bar.Exit()
 	if err != nil {
 		return err
@@ -64,30 +89,16 @@ func (c *demoCommand) Run(ctx context.Context) error {
 
 // steps is how many links, hits and actions a world has.
 func (w *world) steps() int {
-	steps := len(w.links)
+	steps := len(w.links) + len(w.reports)
 	for _, link := range w.links {
 		steps += len(link.invitations)
 	}
-	for _, j := range w.journeys {
-		steps += len(j.hits) + len(j.actions)
+	for _, first := range w.journeys {
+		for _, j := range append([]*journey{first}, first.after...) {
+			steps += len(j.hits) + len(j.actions)
+		}
 	}
 	return steps
-}
-
-// putProgram writes an example programme that ships with the binary.
-func putProgram(ctx context.Context, client *apiClient, name string) error {
-	document, err := deploy.Programs.ReadFile("programs/" + name + ".yaml")
-	if err != nil {
-		return fmt.Errorf("read the example programme %s: %w", name, err)
-	}
-	var program map[string]any
-	if err := yaml.Unmarshal(document, &program); err != nil {
-		return fmt.Errorf("read the example programme %s: %w", name, err)
-	}
-	if err := client.call(ctx, "PUT", "/v1/programs/"+name, program, nil); err != nil {
-		return fmt.Errorf("write the programme %s: %w", name, err)
-	}
-	return nil
 }
 
 // await asks for the reports until they agree with the ledger, or stand still
@@ -196,9 +207,9 @@ func differences(a, b ledger) int {
 }
 
 func printComparison(w *world, counted, found ledger) error {
-	fmt.Printf("\nprogramme wedding, campaign %s: %d links, %d visitors, %d events\n\n", w.campaign, len(w.links), len(w.journeys), w.steps()-len(w.links))
+	fmt.Printf("\nprogramme %s, campaign %s: %d links, %d visitors, %d events\n\n", w.program, w.campaign, len(w.links), len(w.journeys), w.steps()-len(w.links))
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(table, "\tledger\tClickHouse\t")
+	fmt.Fprintln(table, "\ttruth\tClickHouse\t")
 	for _, key := range counted.lines() {
 		mark := ""
 		if value, ok := found[key]; !ok || !equal(counted[key], value) {

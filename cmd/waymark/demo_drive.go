@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -23,6 +24,7 @@ const (
 // customer's back end would.
 type driver struct {
 	edge, key string
+	program   string // named in every action; "" lets Waymark find it out
 	admin     *apiClient
 	client    fasthttp.Client
 	progress  func(steps int)
@@ -30,16 +32,19 @@ type driver struct {
 
 // demoAction is an action as it is posted.
 type demoAction struct {
-	ID       string `json:"id"`
-	Event    string `json:"event"`
-	Time     string `json:"time"`
-	ClickID  string `json:"click_id,omitempty"`
-	UserID   string `json:"user_id,omitempty"`
-	Code     string `json:"code,omitempty"`
-	OrderID  string `json:"order_id,omitempty"`
-	Value    string `json:"value,omitempty"`
-	Currency string `json:"currency,omitempty"`
-	Plan     string `json:"plan,omitempty"`
+	ID         string            `json:"id"`
+	Event      string            `json:"event"`
+	Time       string            `json:"time"`
+	Program    string            `json:"program,omitempty"`
+	ClickID    string            `json:"click_id,omitempty"`
+	UserID     string            `json:"user_id,omitempty"`
+	Code       string            `json:"code,omitempty"`
+	OrderID    string            `json:"order_id,omitempty"`
+	Value      string            `json:"value,omitempty"`
+	Currency   string            `json:"currency,omitempty"`
+	Plan       string            `json:"plan,omitempty"`
+	Channel    string            `json:"channel,omitempty"`
+	Properties map[string]string `json:"properties,omitempty"`
 }
 
 func formatMS(ms int64) string { return time.UnixMilli(ms).UTC().Format("2006-01-02T15:04:05.000Z") }
@@ -59,6 +64,14 @@ func (d *driver) drive(ctx context.Context, w *world) error {
 		senders, ctx := errgroup.WithContext(ctx)
 		senders.SetLimit(demoBrowsers)
 		senders.Go(func() error { return sendInvitations(ctx, w, actions) })
+		senders.Go(func() error {
+			for _, report := range w.reports {
+				if err := send(ctx, actions, report); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
 		for _, j := range w.journeys {
 			if ctx.Err() != nil {
 				break
@@ -74,10 +87,14 @@ func (d *driver) createLinks(ctx context.Context, w *world) error {
 	for start := 0; start < len(w.links); start += demoLinkBatch {
 		batch := make([]map[string]any, 0, demoLinkBatch)
 		for _, link := range w.links[start:min(start+demoLinkBatch, len(w.links))] {
-			batch = append(batch, map[string]any{
-				"code": link.code, "url": "https://shop.example/landing", "program": "wedding", "campaign": w.campaign, "channel": link.channel,
-				"referrer": map[string]string{"id": link.referrer, "type": link.referrerType}, "referee_type": link.refereeType,
-			})
+			entry := map[string]any{
+				"code": link.code, "url": "https://shop.example/landing", "program": w.program, "campaign": cmp.Or(link.campaign, w.campaign), "channel": link.channel,
+				"referee_type": link.refereeType, "tags": append([]string{}, link.tags...),
+			}
+			if link.referrer != "" {
+				entry["referrer"] = map[string]string{"id": link.referrer, "type": link.referrerType}
+			}
+			batch = append(batch, entry)
 		}
 		var answer struct {
 			Created int               `json:"created"`
@@ -116,32 +133,48 @@ func send(ctx context.Context, actions chan<- demoAction, action demoAction) err
 }
 
 // travel follows the link as often as the journey says, with one browser's
-// cookie, and reports what the user then does: the sign-up by the click id,
-// the rest by the user's id.
+// cookie, and reports what the user then does: the first by the click
+// id, the rest by the user's id. Journeys of others in that browser follow.
 func (d *driver) travel(ctx context.Context, j *journey, actions chan<- demoAction) error {
-	cookie, clickID := "", ""
-	for _, hit := range j.hits {
-		var err error
-		if cookie, clickID, err = d.follow(j, hit, cookie); err != nil {
-			return err
+	cookie := ""
+	for _, j := range append([]*journey{j}, j.after...) {
+		clickID := ""
+		for _, hit := range j.hits {
+			var err error
+			if cookie, clickID, err = d.follow(j, hit, cookie); err != nil {
+				return err
+			}
+			d.progress(1)
 		}
-		d.progress(1)
-	}
-	for i, action := range j.actions {
-		post := demoAction{
-			ID: fmt.Sprintf("%s-%d", j.user, i), Event: action.event, Time: formatMS(action.at), UserID: j.user, Plan: action.plan,
-		}
-		if action.event == "signup" {
-			post.ClickID = clickID
-		}
-		if action.cents > 0 {
-			post.OrderID, post.Value, post.Currency = post.ID, cents(action.cents), "EUR"
-		}
-		if err := send(ctx, actions, post); err != nil {
-			return err
+		for i, action := range j.actions {
+			post := action.post(d.program, j.user, i)
+			switch {
+			case i > 0:
+			case clickID != "":
+				post.ClickID = clickID
+			default: // who came without a click told the code, on the phone or to another system
+				post.Code = j.link.code
+			}
+			if err := send(ctx, actions, post); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// post is the i-th action of a user as it is posted.
+func (a *worldAction) post(program, user string, i int) demoAction {
+	post := demoAction{
+		ID: fmt.Sprintf("%s-%d", user, i), Event: a.event, Time: formatMS(a.at), Program: program, UserID: user, Plan: a.plan, Properties: a.properties,
+	}
+	if a.cents > 0 {
+		post.OrderID, post.Value = cmp.Or(a.order, post.ID), cents(a.cents)
+		if program == "" {
+			post.Currency = "EUR"
+		}
+	}
+	return post
 }
 
 // follow requests the link once and returns the cookie and the click id of the
@@ -154,10 +187,16 @@ func (d *driver) follow(j *journey, hit worldHit, cookie string) (newCookie, cli
 	if hit.scan {
 		target += "?qr=1"
 	}
+	if hit.content != "" {
+		target += "?utm_content=" + url.QueryEscape(hit.content)
+	}
 	request.SetRequestURI(target)
 	request.Header.SetUserAgent(j.userAgent)
 	request.Header.Set("Authorization", "Bearer "+d.key)
 	request.Header.Set("X-Waymark-Time", formatMS(hit.at))
+	if j.address != "" {
+		request.Header.Set("X-Forwarded-For", j.address)
+	}
 	if hit.prefetch {
 		request.Header.Set("Sec-Purpose", "prefetch")
 	}

@@ -134,6 +134,7 @@ func (l ledger) lines() []string {
 		"funnel invited", "funnel clicked", "funnel signed_up", "funnel activated", "funnel converted", "funnel retained",
 		"clicks gross", "clicks valid", "clicks unique", "value",
 	}
+	order = slices.DeleteFunc(order, func(key string) bool { _, has := l[key]; return !has })
 	var rest []string
 	for key := range l {
 		if !slices.Contains(order, key) {

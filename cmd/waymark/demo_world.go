@@ -53,6 +53,8 @@ const robot = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bo
 // worldLink is a link that a member spreads.
 type worldLink struct {
 	code, referrer, referrerType, refereeType, channel string
+	campaign                                           string // "" for that of the world
+	tags                                               []string
 	invitations                                        []int64
 }
 
@@ -61,14 +63,17 @@ type worldHit struct {
 	at       int64
 	scan     bool
 	prefetch bool
+	content  string // utm_content
 }
 
 // worldAction is something a user does after the sign-up.
 type worldAction struct {
-	event string
-	at    int64
-	plan  string
-	cents int64
+	event      string
+	at         int64
+	plan       string
+	cents      int64
+	order      string // "" for one that is made up
+	properties map[string]string
 }
 
 // journey is all that one visitor does, in order.
@@ -77,27 +82,32 @@ type journey struct {
 	userAgent string
 	robot     bool
 	hits      []worldHit
+	address   string // "" for that of the demo
 	user      string // "" for a visitor who does not sign up
 	actions   []worldAction
+	after     []*journey // of others in the same browser
 }
 
 type world struct {
-	campaign   string
-	start, end int64
-	links      []*worldLink
-	journeys   []*journey
-	users      int
+	program, run string
+	campaign     string
+	start, end   int64
+	links        []*worldLink
+	journeys     []*journey
+	reports      []demoAction // what comes of no click
+	users        int
 }
 
 type member struct {
 	id, kind string
 	joined   int64
+	email    string
 }
 
 // newWorld draws a world with so many members at most, of whom a tenth were
 // there before it began.
 func newWorld(seed uint64, run string, members int, start, end int64) *world {
-	w := &world{campaign: "demo-" + run, start: start, end: end}
+	w := &world{program: "wedding", run: run, campaign: "demo-" + run, start: start, end: end}
 	draw := rand.New(rand.NewPCG(seed, 0))
 	queue := make([]member, 0, members)
 	for i := range max(2, members/10) {
