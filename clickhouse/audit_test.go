@@ -120,7 +120,7 @@ func TestRebuildViewWhileEventsArrive(t *testing.T) {
 func TestViewTargets(t *testing.T) {
 	db := openTestDB(t)
 	got, err := db.ViewTargets(testContext(t))
-	if want := []string{"action_ids", "actions_by_party", "clicks_hourly", "conversions", "link_clicks_daily", "link_clicks_monthly", "referees", "referrals", "visitor_sample"}; err != nil || !slices.Equal(got, want) {
+	if want := []string{"action_ids", "actions_by_party", "clicks_hourly", "conversions", "hit_days", "link_clicks_daily", "link_clicks_monthly", "referees", "referrals", "visitor_sample"}; err != nil || !slices.Equal(got, want) {
 		t.Fatalf("targets %v, %v; want %v", got, err, want)
 	}
 	exec(t, db, "CREATE TABLE waymark.visitors_daily (day Date, visitors AggregateFunction(uniq, UInt64), last SimpleAggregateFunction(max, DateTime64(3, 'UTC'))) ENGINE = AggregatingMergeTree PARTITION BY toYYYYMM(day) ORDER BY day")

@@ -32,6 +32,7 @@ type report struct {
 	file func(tracker.ReportQuery, dimension) string // file in reports/, when it is not the name
 	end  func(*tracker.Report, tracker.ReportQuery)  // adds what the report says beside its rows
 
+	shapes map[string][]string                              // columns of a file where they are not those of the report
 	whole  bool                                             // takes no filter but the programme
 	check  func(*tracker.ReportQuery) error                 // judges parameters of its own
 	derive func(*tracker.Report, tracker.ReportQuery) error // makes the rows of the report of those of the query
@@ -40,6 +41,8 @@ type report struct {
 var (
 	linkDimensions  = dimensionNames(false)
 	visitDimensions = dimensionNames(true)
+	linkOrTime      = append(dimensionNames(false), overTime)
+	visitOrTime     = append(dimensionNames(true), overTime)
 )
 
 // reports are in the order in which the API lists them. Periods are
@@ -57,17 +60,19 @@ var reports = []report{
 	{
 		info: tracker.ReportInfo{
 			Name:    "funnel",
-			Doc:     "Distinct parties at each stage: invitations, visitors, users; step_rate is of the stage before, overall_rate of the first; worst_step names the stage with the lowest step_rate.",
-			By:      visitDimensions,
+			Doc:     "Distinct parties at each stage: invitations, visitors, users; step_rate is of the stage before, overall_rate of the first; worst_step names the stage with the lowest step_rate. With mode=cohort how far those came in order (stages), within the programme's attribution window, who entered in the period.",
+			By:      visitOrTime,
 			Columns: []string{"stage", "position", "count", "step_rate", "overall_rate"},
 		},
-		end: endFunnel,
+		file:  funnelFile,
+		check: checkFunnel,
+		end:   endFunnel,
 	},
 	{
 		info: tracker.ReportInfo{
 			Name:    "conversion_rates",
 			Doc:     "How many visitors sign up, activate and convert. Conversions are users reaching the stage converted, value is what they paid.",
-			By:      visitDimensions,
+			By:      visitOrTime,
 			Columns: []string{"key", "clicks", "visitors", "signups", "activations", "conversions", "value", "signup_rate", "activation_rate", "conversion_rate", "signup_conversion_rate"},
 		},
 		by: "program",
@@ -75,17 +80,20 @@ var reports = []report{
 	{
 		info: tracker.ReportInfo{
 			Name:    "time_to_convert",
-			Doc:     "Hours between the first times of two stages, over users that reached the second in the period: mean and exact quantiles.",
-			By:      linkDimensions,
+			Doc:     "Hours between the first times of two stages, over users that reached the second in the period: mean and exact quantiles. With view=histogram how many took how long: from_stage, to_stage, bucket, from_hours, to_hours (null for the last), count, share, cumulative_share.",
+			By:      linkOrTime,
 			Columns: []string{"from_stage", "to_stage", "count", "mean_hours", "median_hours", "p75_hours", "p90_hours"},
 		},
-		end: endBreakdown,
+		file:   timeToConvertFile,
+		check:  checkTimeToConvert,
+		end:    endBreakdown,
+		shapes: map[string][]string{histogramFile: {"from_stage", "to_stage", "bucket", "from_hours", "to_hours", "count", "share", "cumulative_share"}},
 	},
 	{
 		info: tracker.ReportInfo{
 			Name:    "channels",
 			Doc:     "What each channel brings, from invitations to value.",
-			By:      visitDimensions,
+			By:      visitOrTime,
 			Columns: []string{"key", "invitations", "clicks", "visitors", "referrers", "signups", "conversions", "value", "refunds", "signup_rate", "conversion_rate"},
 		},
 		by: "channel",
@@ -94,7 +102,7 @@ var reports = []report{
 		info: tracker.ReportInfo{
 			Name:    "geography",
 			Doc:     "Where visitors, users and conversions come from. A user's country is that of the click.",
-			By:      visitDimensions,
+			By:      visitOrTime,
 			Columns: []string{"key", "clicks", "visitors", "signups", "conversions", "value", "signup_rate", "conversion_rate"},
 		},
 		by: "country",
@@ -105,6 +113,28 @@ var reports = []report{
 			Doc:     "Viral coefficient K of each flow (one-sided), of opposite flows (two-sided) and of the cohort that signed up in the period (realised), with cycle and doubling time in hours.",
 			By:      []string{"campaign"},
 			Columns: []string{"program", "kind", "referrer_type", "referee_type", "invitations", "referrers", "signups", "invitations_per_referrer", "signups_per_invitation", "k", "cycle_hours", "status", "doubling_hours"},
+		},
+		end:   endBreakdown,
+		whole: true,
+	},
+	{
+		info: tracker.ReportInfo{
+			Name:    "viral_cohorts",
+			Doc:     "Realised K: of those who signed up in a day, week or month of the time zone (cohort, members of it), how many they referred that signed up within the programme's attribution window (referees), per member (k). Until the window of all members is over (final), k can only rise. The limit is one of programmes and keys.",
+			By:      []string{"campaign"},
+			Columns: []string{"program", "cohort", "members", "referees", "k", "final"},
+		},
+		whole:  true,
+		check:  checkCohorts,
+		derive: checkTriangles,
+		end:    endBreakdown,
+	},
+	{
+		info: tracker.ReportInfo{
+			Name:    "viral_projection",
+			Doc:     "New users that the active referrers of the period bring in the next 12 cycles (step, hours from now), cumulated, if invitations per referrer and signups per invitation stay what they were, with the interval that holds what is to be expected in nine of ten cases; users_limit is where it ends for K < 1. The limit is one of loops.",
+			By:      []string{"campaign"},
+			Columns: []string{"program", "kind", "referrer_type", "referee_type", "step", "hours", "referrers", "k", "k_low", "k_high", "users", "users_low", "users_high", "users_limit"},
 		},
 		end:   endBreakdown,
 		whole: true,
@@ -137,9 +167,75 @@ var reports = []report{
 	{
 		info: tracker.ReportInfo{
 			Name:    "leaderboard",
-			Doc:     "Referrers by rank in their programme: by value, then conversions, then signups of those they referred, other than themselves; equal in all three is an equal rank. conversion_rate is of signups, previous_rank that of the period of equal length before, or null.",
-			Columns: []string{"program", "rank", "referrer", "referrer_type", "signups", "conversions", "value", "conversion_rate", "previous_rank"},
+			Doc:     "Referrers by rank in their programme: by value, then conversions, then signups of those they referred, other than themselves; equal in all three is an equal rank. conversion_rate is of signups, previous_rank that of the period of equal length before, or null. Tier, badge and milestone are of all time, by converted referrals that were not rejected; …_missing is how many more the next one takes.",
+			Columns: []string{"program", "rank", "referrer", "referrer_type", "signups", "conversions", "value", "conversion_rate", "previous_rank", "tier", "badge", "next_tier", "conversions_missing", "next_milestone", "milestone_missing"},
 		},
+		whole: true,
+	},
+	{
+		info: tracker.ReportInfo{
+			Name:    "forecast",
+			Doc:     "The next weeks (weeks) of each programme in clicks, signups or conversions (measure): forecast, a line through the last twelve weeks, beside baseline, as many as in the last week. Rows are of kind history, forecast, or holdout, where both were told lead weeks ahead of what they did not see; mae and wape are their errors there, winner has the smaller, expected is its number, between low and high in four of five weeks held out. Learns from the year before to, with which the weeks known end.",
+			Columns: []string{"program", "kind", "week", "lead", "actual", "forecast", "baseline", "expected", "low", "high", "winner", "forecast_mae", "baseline_mae", "forecast_wape", "baseline_wape"},
+		},
+		whole: true,
+		check: checkForecast,
+		end:   endForecast,
+	},
+	{
+		info: tracker.ReportInfo{
+			Name:    "rewards",
+			Doc:     "Rewards that were earned in the period, as they are now: amount is what was calculated; pending, eligible (before owed is deducted), paid and expired are of it; owed was paid for what was taken back later.",
+			By:      []string{"rule", "party", "campaign", "referrer_type", "program"},
+			Columns: []string{"key", "currency", "rewards", "parties", "amount", "pending", "eligible", "owed", "paid", "expired"},
+		},
+		by:    "rule",
+		whole: true,
+	},
+	{
+		info: tracker.ReportInfo{
+			Name:    "fraud",
+			Doc:     "Referrals that began in the period by risk, by the action that follows (what was decided, else what was assessed), and with the mean of their scores. By signal, a referral counts under each that was triggered.",
+			By:      []string{"referrer", "referrer_type", "program", "signal", "risk"},
+			Columns: []string{"key", "referrals", "low", "medium", "high", "approve", "review", "hold", "reject", "decided", "mean_score"},
+		},
+		by:    "referrer",
+		whole: true,
+	},
+	{
+		info: tracker.ReportInfo{
+			Name:    "campaigns",
+			Doc:     "Campaigns that ran in the period, each whole: what belongs to it by name, time and audience against its targets and budget. spend is what its rewards cost and fixed_spend, cpa is spend by conversions, roi is (value - refunds - spend) / spend.",
+			Columns: []string{"program", "campaign", "status", "starts_at", "ends_at", "audience", "currency", "invitations", "clicks", "visitors", "signups", "conversions", "value", "refunds", "signup_rate", "conversion_rate", "target_clicks", "target_signups", "target_conversions", "target_value", "clicks_attainment", "signups_attainment", "conversions_attainment", "value_attainment", "budget", "budget_used", "budget_left", "rewards", "fixed_spend", "spend", "cpa", "roi"},
+		},
+		whole: true,
+	},
+	{
+		info: tracker.ReportInfo{
+			Name:    "campaign_variants",
+			Doc:     "The arms of the A/B tests of the campaigns that ran in the period, each whole: conversions by visitors, difference from the control and its 95 % interval (Newcombe, method 10), relative improvement, p-value (two-sided z-test of two proportions) and confidence, 1 - p_value.",
+			Columns: []string{"program", "campaign", "variant", "control", "visitors", "conversions", "value", "conversion_rate", "difference", "improvement", "difference_low", "difference_high", "p_value", "confidence"},
+		},
+		whole: true,
+	},
+	{
+		info: tracker.ReportInfo{
+			Name:    "partners",
+			Doc:     "Referrals that began in the period by partner or otherwise, as they are now: by state, with what they brought and cost. customers are those that converted, cac is cost by customer, ltv what a customer paid less refunds, roi (revenue - refunds - cost) / cost. Retention is the share of all partners who had a referral begin or convert in the last 30 or 90 days.",
+			By:      []string{"partner", "type", "status", "source", "campaign", "channel", "program"},
+			Columns: []string{"key", "partners", "active_30", "active_90", "retention_30", "retention_90", "referrals", "pending", "accepted", "rejected", "converted", "paid", "expired", "acceptance_rate", "customers", "conversion_rate", "revenue", "refunds", "commission", "commission_paid", "cost", "cac", "ltv", "roi"},
+		},
+		by:    "partner",
+		whole: true,
+	},
+	{
+		info: tracker.ReportInfo{
+			Name:    "messages",
+			Doc:     "The funnel of messages that a mailer reports (events sent, opened, clicked, bounced) by message, segment or programme, each party once a message: clicked are the visitors of its links unless the mailer reports clicks; target_… are those of the programme, value_per_message is of those sent. By segment, unreported clicks are those of who acted on them.",
+			By:      []string{"message", "segment", "program"},
+			Columns: []string{"key", "sent", "opened", "clicked", "converted", "bounced", "value", "open_rate", "click_rate", "conversion_rate", "bounce_rate", "target_open_rate", "target_click_rate", "target_conversion_rate", "target_bounce_rate", "value_per_message"},
+		},
+		by:    "message",
 		whole: true,
 	},
 }
@@ -181,7 +277,7 @@ func (db *DB) Report(ctx context.Context, query tracker.ReportQuery) (*tracker.R
 		return nil, fmt.Errorf("make report %s: %w", query.Name, err)
 	}
 	if len(answer.Columns) == 0 { // over HTTP, an answer without rows has no columns either
-		answer.Columns = r.columns(query.By)
+		answer.Columns = r.columns(name, query.By)
 	}
 	if r.derive != nil {
 		if err := r.derive(answer, query); err != nil {
@@ -233,12 +329,16 @@ func (db *DB) answer(ctx context.Context, file string, query tracker.ReportQuery
 	return answer, err
 }
 
-// columns are those of an answer, key first in every breakdown.
-func (r report) columns(by string) []string {
-	if by == "" || r.info.Columns[0] == "key" {
-		return r.info.Columns
+// columns are those that a file answers with, key first in every breakdown.
+func (r report) columns(file, by string) []string {
+	columns, other := r.shapes[file]
+	if !other {
+		columns = r.info.Columns
 	}
-	return append([]string{"key"}, r.info.Columns...)
+	if by == "" || columns[0] == "key" {
+		return columns
+	}
+	return append([]string{"key"}, columns...)
 }
 
 // checkQuery judges the parameters and fills what was left open.
@@ -248,7 +348,7 @@ func checkQuery(r report, query *tracker.ReportQuery) (*time.Location, error) {
 		return nil, &tracker.FieldError{Field: "by", Detail: fmt.Sprintf("report %s has no breakdown by %q; it has %s", info.Name, query.By, orNone(info.By))}
 	}
 	for name := range query.Filters {
-		if _, known := findDimension(name); !known || !slices.Contains(info.By, name) || r.whole {
+		if _, known := findDimension(name); !known || name == overTime || !slices.Contains(info.By, name) || r.whole {
 			return nil, &tracker.FieldError{Field: name, Detail: fmt.Sprintf("report %s cannot be filtered by it", info.Name)}
 		}
 	}
@@ -314,6 +414,7 @@ func reportArgs(query tracker.ReportQuery, by dimension) map[string]string {
 		"granularity": query.Granularity, "tz": query.TZ, "limit": strconv.FormatInt(limit, 10),
 		"breakdown": query.By, "model": query.Model, "half_life_days": fmt.Sprint(query.HalfLifeDays),
 		"first_share": fmt.Sprint(query.FirstShare), "last_share": fmt.Sprint(query.LastShare), "steps_max": fmt.Sprint(markovStepsMax + 1), "cells_max": fmt.Sprint(cohortCellsMax + 1),
+		"measure": query.Measure, "weeks": strconv.Itoa(query.Weeks), "stages": query.Stages,
 	}
 }
 
@@ -367,26 +468,4 @@ func endBreakdown(answer *tracker.Report, query tracker.ReportQuery) {
 	for i := range answer.Rows {
 		answer.Rows[i] = answer.Rows[i][1:]
 	}
-}
-
-// endFunnel adds worst_step: the stage with the lowest step_rate, of equals
-// the first, or null; in a breakdown an object of them by key.
-func endFunnel(answer *tracker.Report, query tracker.ReportQuery) {
-	key, stage, rate := 0, slices.Index(answer.Columns, "stage"), slices.Index(answer.Columns, "step_rate")
-	worst, lowest := map[string]any{}, map[string]float64{}
-	for _, row := range answer.Rows {
-		k := row[key].(string)
-		if _, known := worst[k]; !known {
-			worst[k] = nil
-		}
-		r, ok := row[rate].(float64)
-		if low, known := lowest[k]; ok && (!known || r < low) {
-			worst[k], lowest[k] = row[stage], r
-		}
-	}
-	answer.Extra["worst_step"] = worst
-	if query.By == "" {
-		answer.Extra["worst_step"] = worst[""]
-	}
-	endBreakdown(answer, query)
 }

@@ -202,9 +202,16 @@ type MessageRules struct {
 	BounceRate     float64 `json:"bounce_rate"`     // bounced of sent, at most
 }
 
-// Webhook is told of changes of referrals and rewards.
+// Webhook is told of changes of referrals and rewards: referral.pending,
+// .accepted, .rejected, .converted, .paid and .expired, and reward. with the
+// state of the reward after each of its entries. What is answered with a status
+// of 2xx was told; anything else is tried again.
 type Webhook struct {
-	URL    string   `json:"url"`
-	Events []string `json:"events"` // empty: all
-	Secret string   `json:"secret"` // of the HMAC-SHA256 in the header Waymark-Signature
+	URL string `json:"url"`
+	// Events are those that it is told of, by name, or referral or reward for all
+	// of those. Empty: all.
+	Events []string `json:"events"`
+	// Secret signs each body: the header Waymark-Signature is t=SECONDS,v1=HEX, an
+	// HMAC-SHA256 of the seconds, a full stop and the body.
+	Secret string `json:"secret"`
 }

@@ -26,7 +26,12 @@ type commands struct {
 	Engine   engineCommand   `cmd:"" help:"The embedded ClickHouse, on its HTTP interface."`
 	Migrate  migrateCommand  `cmd:"" help:"Bring a ClickHouse to the current schema."`
 	Links    linksCommand    `cmd:"" help:"Create, import and export links."`
+	Programs programsCommand `cmd:"" help:"Check, write and show programmes."`
 	Keys     keysCommand     `cmd:"" help:"Create, list and revoke API keys."`
+	Rewards  rewardsCommand  `cmd:"" help:"List rewards, and recompute them."`
+	Payouts  payoutsCommand  `cmd:"" help:"Pay what is eligible, and list what was paid."`
+	Fraud    fraudCommand    `cmd:"" help:"List what is held against referrals, show the evidence, and decide."`
+	Partners partnersCommand `cmd:"" help:"List, create and change partners."`
 	Events   eventsCommand   `cmd:"" help:"Import the history of another system."`
 	Demo     demoCommand     `cmd:"" help:"Drive a simulated programme through the real HTTP endpoints and check every count."`
 	Loadtest loadtestCommand `cmd:"" help:"Open-loop load with a ledger, and its comparison with ClickHouse."`

@@ -17,6 +17,7 @@ import (
 	"waymark/clickhouse/engine"
 	"waymark/pipeline"
 	"waymark/tracker"
+	"waymark/tracker/admin"
 )
 
 type upCommand struct {
@@ -218,7 +219,7 @@ func (in *installation) kafka() pipeline.ClientOptions {
 }
 
 func (in *installation) startEngine(ctx context.Context) error {
-	child := engineCommand{Data: in.Data, Listen: in.ClickHouseListen}
+	child := engineCommand{Data: in.Data, Listen: in.ClickHouseListen, Readers: in.admin.Addr().String()}
 	password, err := in.data.clickhousePassword(true)
 	if err != nil {
 		return err
@@ -256,7 +257,10 @@ func (in *installation) startCatalog(ctx context.Context) (err error) {
 	return nil
 }
 
-func (in *installation) startIngest(context.Context) (err error) {
+func (in *installation) startIngest(ctx context.Context) (err error) {
+	if err := reserveNodes(ctx, in.kafka(), in.database, in.ready); err != nil {
+		return err
+	}
 	if in.ingest, err = newIngest(in.kafka(), in.database, "up", in.registry); err != nil {
 		return err
 	}
@@ -304,7 +308,18 @@ func (in *installation) startAdmin(context.Context) error {
 	if publicURL == "" {
 		publicURL = "http://" + in.public.Addr().String()
 	}
-	handler := newAdmin(in.catalog, in.database, in.ring, publicURL, in.ready, in.registry)
+	accounts, closeWriter, err := newAccountant(in.kafka(), in.catalog, in.database, in.registry)
+	if err != nil {
+		return err
+	}
+	in.onStop(closeWriter)
+	in.background(accounts.Run)
+	assessor := newAssessor(accounts.Sink, in.database, in.registry)
+	in.background(assessor.Run)
+	auditor := admin.NewAuditor(accounts.Sink, in.registry, slog.Default())
+	in.background(auditor.Run)
+	in.background(newWebhookSender(accounts.Sink, in.catalog, in.database, in.registry).Run)
+	handler := newAdmin(in.catalog, in.database, accounts, assessor, auditor, in.ring, publicURL, in.ready, in.registry)
 	in.background(func(ctx context.Context) error { return serveHTTP(ctx, in.admin, handler) })
 	return nil
 }

@@ -34,6 +34,12 @@ type ProgramWriter interface {
 	PutProgram(ctx context.Context, program tracker.Program) error
 }
 
+// ProgramHistory knows the versions of a programme, in the order in which they
+// were written.
+type ProgramHistory interface {
+	ProgramVersions(ctx context.Context, name string) ([]tracker.ProgramRow, error)
+}
+
 // KeyWriter writes keys to waymark.keys.
 type KeyWriter interface {
 	PutKey(ctx context.Context, key tracker.APIKey) error
@@ -62,12 +68,20 @@ type Options struct {
 	Keys     *tracker.Keys
 	ClickIDs *tracker.ClickIDs
 
-	LinkWriter    LinkWriter
-	ProgramWriter ProgramWriter
-	KeyWriter     KeyWriter
-	Reporter      Reporter
-	ClickFinder   ClickFinder
-	ValueFinder   ValueFinder
+	LinkWriter     LinkWriter
+	ProgramWriter  ProgramWriter
+	ProgramHistory ProgramHistory
+	KeyWriter      KeyWriter
+	Reporter       Reporter
+	ClickFinder    ClickFinder
+	ValueFinder    ValueFinder
+	RewardKeeper   RewardKeeper
+	RewardReader   RewardReader
+	FraudKeeper    FraudKeeper
+	FraudReader    FraudReader
+	PartnerKeeper  PartnerKeeper
+	PartnerReader  PartnerReader
+	AuditReader    AuditReader
 
 	// PublicURL is where the edge answers, without a slash at its end; QR codes
 	// of links without a domain of their own lead there.
@@ -75,6 +89,7 @@ type Options struct {
 	// Ready returns the reasons for not being ready, none if it is.
 	Ready func() []string
 
+	Auditor  *Auditor // nil for no audit log
 	Gatherer prometheus.Gatherer
 	Logger   *slog.Logger
 	Version  string
@@ -113,13 +128,20 @@ func New(o Options) http.Handler {
 		"key": {Type: "http", Scheme: "bearer", Description: "An API key. Role read reads, role admin also writes."},
 	}
 	s.api = humago.New(s.mux, config)
-	s.api.UseMiddleware(s.authorize, s.refuseRepeats)
+	s.api.UseMiddleware(s.authorize, s.refuseRepeats, s.audit)
 	s.registerLinks()
 	s.registerQR()
 	s.registerPrograms()
 	s.registerKeys()
 	s.registerClicks()
 	s.registerReports()
+	s.registerRewards()
+	s.registerPayouts()
+	s.registerStatements()
+	s.registerRecompute()
+	s.registerFraud()
+	s.registerPartners()
+	s.registerAuditLog()
 	s.registerHealth()
 	s.registerDocument()
 	s.mux.HandleFunc("/", s.noRoute)

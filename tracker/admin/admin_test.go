@@ -19,6 +19,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"waymark/tracker"
+	"waymark/tracker/partners"
+	"waymark/tracker/partners/partnerstest"
 )
 
 // catalog is a log of links, programmes and keys in memory, which applies each
@@ -116,14 +118,19 @@ func (c *catalog) PutKey(_ context.Context, key tracker.APIKey) error {
 
 // answers is what ClickHouse would say, and what it was asked.
 type answers struct {
-	report  tracker.Report
-	query   tracker.ReportQuery
-	history tracker.ClickHistory
-	valued  string // the programme that has values
-	err     error
+	infos    []tracker.ReportInfo // nil for two of them
+	report   tracker.Report
+	query    tracker.ReportQuery
+	history  tracker.ClickHistory
+	valued   string               // the programme that has values
+	versions []tracker.ProgramRow // of wedding
+	err      error
 }
 
 func (a *answers) Reports() []tracker.ReportInfo {
+	if a.infos != nil {
+		return a.infos
+	}
 	return []tracker.ReportInfo{
 		{Name: "funnel", Doc: "The funnel.", Columns: []string{"stage", "count"}},
 		{Name: "channels", Doc: "By channel.", By: []string{"channel", "campaign"}, Columns: []string{"key", "clicks"}},
@@ -143,6 +150,13 @@ func (a *answers) HasValue(_ context.Context, program string) (bool, error) {
 	return program == a.valued, a.err
 }
 
+func (a *answers) ProgramVersions(_ context.Context, name string) ([]tracker.ProgramRow, error) {
+	if name != "wedding" {
+		return nil, a.err
+	}
+	return a.versions, a.err
+}
+
 var testNow = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 
 // fixture is an admin listener with the programme "wedding" and a key of each
@@ -150,11 +164,15 @@ var testNow = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 type fixture struct {
 	*catalog
 	*answers
+	ledger                    ledgerViews
+	records                   *partnerstest.Records
+	trail                     *auditTrail
 	handler                   http.Handler
 	clickIDs                  *tracker.ClickIDs
 	reasons                   []string // for not being ready
 	admin, read, event        string
 	weddingAdmin, weddingRead string
+	now                       time.Time
 	lastStatus                int
 	lastHeader                http.Header
 }
@@ -163,7 +181,7 @@ func newFixture(t testing.TB) *fixture {
 	t.Helper()
 	links := tracker.NewLinks(tracker.LinksOptions{CacheBytes: 1 << 20})
 	t.Cleanup(links.Close)
-	f := &fixture{admin: "admin", answers: &answers{}, catalog: &catalog{links: links, keys: tracker.NewKeys("admin")}}
+	f := &fixture{admin: "admin", now: testNow, answers: &answers{}, catalog: &catalog{links: links, keys: tracker.NewKeys("admin")}}
 	wedding := tracker.NewProgram("wedding")
 	wedding.PartyTypes, wedding.CodePrefix = []string{"supplier", "couple"}, "LOVE"
 	if err := links.ApplyProgram(wedding); err != nil {
@@ -186,12 +204,17 @@ func newFixture(t testing.TB) *fixture {
 		t.Fatal(err)
 	}
 	f.clickIDs = tracker.NewClickIDs(ring)
+	f.ledger, f.records, f.trail = newLedgerViews(), partnerstest.New(), &auditTrail{}
+	logged, assessor := newFraudViews(t, f)
 	f.handler = New(Options{
 		Links: links, Keys: f.keys, ClickIDs: f.clickIDs,
-		LinkWriter: f.catalog, ProgramWriter: f.catalog, KeyWriter: f.catalog, Reporter: f.answers, ClickFinder: f.answers, ValueFinder: f.answers,
+		LinkWriter: f.catalog, ProgramWriter: f.catalog, ProgramHistory: f.answers, KeyWriter: f.catalog, Reporter: f.answers, ClickFinder: f.answers, ValueFinder: f.answers,
+		RewardKeeper: f.ledger.accountant(f), RewardReader: f.ledger, FraudKeeper: assessor, FraudReader: logged,
+		PartnerKeeper: &partners.Keeper{Store: f.records, Sink: f.records, Now: func() time.Time { return f.now }}, PartnerReader: f.records,
+		Auditor: NewAuditor(f.trail, prometheus.NewRegistry(), slog.New(slog.DiscardHandler)), AuditReader: f.trail,
 		PublicURL: "https://go.example", Ready: func() []string { return f.reasons },
 		Gatherer: prometheus.NewRegistry(), Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
-		Now: func() time.Time { return testNow },
+		Now: func() time.Time { return f.now },
 	})
 	return f
 }
@@ -251,7 +274,7 @@ func TestAccess(t *testing.T) {
 		{"GET", "/healthz", 200, 200}, {"GET", "/readyz", 200, 200}, {"GET", "/openapi.json", 200, 200}, {"GET", "/metrics", 401, 200},
 		{"GET", "/v1/links", 401, 200}, {"GET", "/v1/links/hello", 401, 200}, {"GET", "/v1/links/hello/qr.svg", 401, 200},
 		{"POST", "/v1/links", 401, 403}, {"PATCH", "/v1/links/hello", 401, 403}, {"DELETE", "/v1/links/hello", 401, 403},
-		{"GET", "/v1/programs", 401, 200}, {"GET", "/v1/programs/general", 401, 200}, {"PUT", "/v1/programs/general", 401, 403},
+		{"GET", "/v1/programs", 401, 200}, {"GET", "/v1/programs/general", 401, 200}, {"PUT", "/v1/programs/general", 401, 403}, {"GET", "/v1/programs/general/versions", 401, 200},
 		{"GET", "/v1/keys", 401, 403}, {"POST", "/v1/keys", 401, 403}, {"DELETE", "/v1/keys/x", 401, 403}, {"DELETE", "/v1/keys?id=x", 401, 403},
 		{"GET", "/v1/clicks/x", 401, 200}, {"GET", "/v1/reports", 401, 200}, {"GET", "/v1/reports/funnel", 401, 200},
 	} {

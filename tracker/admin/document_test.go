@@ -184,11 +184,16 @@ func exchanges(f *fixture, click, keyID string) []exchange {
 		{"/v1/programs/{name}", "PUT", "/v1/programs/p", f.admin, `{"currency":"USD","app_schemes":["myapp"]}`, 200},
 		{"/v1/programs/{name}", "PUT", "/v1/programs/p", f.admin, `{"currency":"x"}`, 422},
 		{"/v1/programs/{name}", "PUT", "/v1/programs/p", f.admin, `x`, 400},
+		{"/v1/programs/{name}", "PUT", "/v1/programs/p", f.admin, ruledProgram, 200},
 		{"/v1/programs/{name}", "GET", "/v1/programs/p", f.read, "", 200},
 		{"/v1/programs/{name}", "GET", "/v1/programs/q", f.read, "", 404},
+		{"/v1/programs/{name}/versions", "GET", "/v1/programs/wedding/versions?limit=5", f.read, "", 200},
+		{"/v1/programs/{name}/versions", "GET", "/v1/programs/wedding/versions?limit=0", f.read, "", 422},
+		{"/v1/programs/{name}/versions", "GET", "/v1/programs/q/versions", f.read, "", 404},
 		{"/v1/keys", "POST", "/v1/keys", f.admin, `{"role":"read","program":"wedding"}`, 201},
 		{"/v1/keys", "POST", "/v1/keys", f.admin, `{"role":"x"}`, 422},
 		{"/v1/keys", "GET", "/v1/keys", f.admin, "", 200},
+		{"/v1/key", "GET", "/v1/key", f.read, "", 200},
 		{"/v1/keys", "DELETE", "/v1/keys?id=" + keyID, f.admin, "", 204},
 		{"/v1/keys", "DELETE", "/v1/keys?id=x", f.admin, "", 404},
 		{"/v1/keys", "DELETE", "/v1/keys", f.admin, "", 422},
@@ -218,6 +223,7 @@ func TestDocument(t *testing.T) {
 	f.report = tracker.Report{Columns: []string{"stage", "count"}, Rows: [][]any{{"clicked", uint64(7)}}, Extra: map[string]any{"worst_step": nil}}
 	f.want(t, 201, "POST", "/v1/links", f.admin, `{"code":"a","url":"https://example.com/"}`)
 	click := tracker.Click{Identity: tracker.Identity{TimeMS: 1577934245678, Node: 1}, Link: 1}
+	f.answers.versions = []tracker.ProgramRow{{Program: tracker.NewProgram("wedding"), Version: 3, WrittenAt: testNow}}
 	f.history.Hit = &tracker.Row{Event: &wire.Event{Event: "click"}}
 	f.history.Actions = []tracker.Row{{Event: &wire.Event{Event: "signup", TimeMs: click.TimeMS, Reasons: 1 << 7}}}
 	keyID := f.want(t, 201, "POST", "/v1/keys", f.admin, `{"role":"event"}`)["id"].(string)
@@ -230,7 +236,7 @@ func TestDocument(t *testing.T) {
 		t.Errorf("OpenAPI %s", version)
 	}
 	answered := make(map[string]bool)
-	for _, x := range exchanges(f, string(f.clickIDs.Append(nil, click)), keyID) {
+	for _, x := range slices.Concat(exchanges(f, string(f.clickIDs.Append(nil, click)), keyID), rewardExchanges(t, f), fraudExchanges(f), partnerExchanges(f), auditExchanges(f)) {
 		answer := f.send(x.method, x.target, x.key, x.body)
 		place := fmt.Sprintf("%s %s (%d)", x.method, x.target, x.status)
 		if f.lastStatus != x.status {
