@@ -110,7 +110,7 @@ func TestRebuildViewWhileEventsArrive(t *testing.T) {
 	if !slices.Equal(after, before) || len(before) == 0 {
 		t.Errorf("other months were %v and are %v", before, after)
 	}
-	if left := ask(t, db, "SELECT name FROM system.tables WHERE database = 'waymark' AND name LIKE 'audit%'"); len(left) > 0 {
+	if left := ask(t, db, "SELECT name FROM system.tables WHERE database = 'waymark' AND name LIKE 'audit\\_clicks\\_hourly%'"); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
 }
@@ -120,7 +120,7 @@ func TestRebuildViewWhileEventsArrive(t *testing.T) {
 func TestViewTargets(t *testing.T) {
 	db := openTestDB(t)
 	got, err := db.ViewTargets(testContext(t))
-	if want := []string{"action_ids", "actions_by_party", "clicks_hourly", "conversions", "hit_days", "link_clicks_daily", "link_clicks_monthly", "referees", "referrals", "visitor_sample"}; err != nil || !slices.Equal(got, want) {
+	if want := []string{"action_ids", "actions_by_party", "audit_entries", "clicks_hourly", "conversions", "fraud_entries", "hit_days", "link_clicks_daily", "link_clicks_monthly", "message_events", "partner_changes", "referees", "referrals", "reward_entries", "visitor_sample"}; err != nil || !slices.Equal(got, want) {
 		t.Fatalf("targets %v, %v; want %v", got, err, want)
 	}
 	exec(t, db, "CREATE TABLE waymark.visitors_daily (day Date, visitors AggregateFunction(uniq, UInt64), last SimpleAggregateFunction(max, DateTime64(3, 'UTC'))) ENGINE = AggregatingMergeTree PARTITION BY toYYYYMM(day) ORDER BY day")

@@ -130,7 +130,7 @@ func (c cohort) entries() []entry {
 func (c cohort) invitation(hit fact) *fact {
 	var last *fact
 	for i, f := range c.facts {
-		if f.Stage == "invited" && f.program == hit.program && f.link == hit.link && f.TimeMs <= hit.TimeMs && (last == nil || f.TimeMs > last.TimeMs) {
+		if f.Stage == "invited" && f.program == hit.program && f.link != "" && f.link == hit.link && f.TimeMs <= hit.TimeMs && (last == nil || f.TimeMs > last.TimeMs) {
 			last = &c.facts[i]
 		}
 	}
