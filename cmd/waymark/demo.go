@@ -20,7 +20,7 @@ const (
 type demoCommand struct {
 	adminFlags
 	Listen  string        `help:"Address of the public listener." default:"127.0.0.1:8080"`
-	Program string        `help:"The example programme to fill: ${enum}." enum:"general,wedding,insurance,contest" default:"wedding"`
+	Program string        `help:"The example programme to fill, with rewards, cheats and payouts: general, wedding, insurance or contest. Without it, the members of wedding only invite each other." enum:",general,wedding,insurance,contest" default:"" placeholder:"NAME"`
 	Users   int           `help:"Members of the simulated programme, at most." default:"2000"`
 	Days    int           `help:"Length of the time, up to now, in which the members of the programme wedding invite each other." default:"30"`
 	Seed    uint64        `help:"The same seed draws the same programme." default:"1"`
@@ -41,11 +41,11 @@ func (c *demoCommand) Run(ctx context.Context) error {
 	}
 	end := time.Now().Add(-time.Minute)
 	run := strconv.FormatInt(end.UnixMilli(), 36)
-	if c.Program == "wedding" {
-		if err := putDemoProgram(ctx, client, c.Program, end, nil); err != nil {
+	if c.Program == "" || c.Program == "wedding" {
+		if err := putDemoProgram(ctx, client, "wedding", end, nil); err != nil {
 			return err
 		}
-		if err := c.runLoops(ctx, client, run, end); err != nil {
+		if err := c.runLoops(ctx, client, run, end); err != nil || c.Program == "" {
 			return err
 		}
 	}
