@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -180,10 +181,10 @@ func TestClickHouseInFrontOfTheEngine(t *testing.T) {
 
 	house.Watch("INTO t ")
 	for _, made := range []bool{false, true} {
-		calls := 0
-		lift = house.AtInsert("INTO t ", made, func() { calls++ })
-		if err := insertNumbers(ctx, db, rows, block); (err == nil) != made || calls != 1 {
-			t.Errorf("made %v: %v after %d calls, want one", made, err, calls)
+		var calls atomic.Int64
+		lift = house.AtInsert("INTO t ", made, func() { calls.Add(1) })
+		if err := insertNumbers(ctx, db, rows, block); (err == nil) != made || calls.Load() != 1 {
+			t.Errorf("made %v: %v after %d calls, want one", made, err, calls.Load())
 		}
 		lift()
 		if made {
