@@ -43,7 +43,7 @@ library: ## Fetch the ClickHouse engine library into the cache (npm, checked by 
 
 .PHONY: test
 test: library ## Run every test, with the race detector where a C compiler exists
-	$(RACE) $(GO) test $(RACEFLAG) -timeout 20m ./...
+	$(RACE) $(GO) test $(RACEFLAG) -timeout 25m ./...
 
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck
