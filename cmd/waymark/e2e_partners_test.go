@@ -65,6 +65,7 @@ func TestPartnersEndToEnd(t *testing.T) {
 
 	s.partners("change", "bob", "--status=suspended")
 	s.report([]map[string]any{{"event": "purchase", "program": "agents", "order_id": "after", "user_id": "l3", "time": time.Now().UTC().Add(time.Second).Format(time.RFC3339), "value": "1000"}})
+	s.waitSQL("SELECT count() FROM waymark.rewards WHERE party = 'ann' AND state = 'eligible'", "1") // once its referral is assessed
 	s.mustCall(http.StatusCreated, "POST", s.admin, "/v1/payouts", map[string]any{"program": "agents", "parties": []string{"ann"}}, nil)
 	s.waitPartners("ann 2 1 1 25; bob 1 0 1 10; eve 1 0 0 0")
 	if rows := s.mustSQL("SELECT referee, state, source FROM waymark.referral_states ORDER BY referee"); fmt.Sprint(rows) != "[[l1 paid phone] [l2 rejected phone] [l3 converted phone] [l4 pending phone]]" {
