@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"waymark/tracker"
+	"waymark/tracker/decided"
 )
 
 // Store computes assessments and reads the log. ClickHouse implements it.
@@ -32,7 +33,7 @@ type Options struct {
 	Sink  tracker.ActionSink
 
 	Interval   time.Duration // between two looks for news, 2 s
-	Patience   time.Duration // for an entry to become visible, 30 s
+	Patience   time.Duration // for an entry to become visible, decided.Patience
 	Now        func() time.Time
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
@@ -52,7 +53,7 @@ func NewAssessor(o Options) *Assessor {
 		o.Interval = 2 * time.Second
 	}
 	if o.Patience == 0 {
-		o.Patience = 30 * time.Second
+		o.Patience = decided.Patience
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -135,11 +136,6 @@ func (a *Assessor) Assess(ctx context.Context) (written int, err error) {
 	}
 }
 
-const (
-	claimPoll    = 20 * time.Millisecond
-	claimPollMax = 500 * time.Millisecond
-)
-
 // claim writes entries of one kind, and returns what stands at their places
 // once all of them are taken: they, or what somebody else wrote there first.
 func (a *Assessor) claim(ctx context.Context, entries []*Entry) (map[string]*Entry, error) {
@@ -155,34 +151,21 @@ func (a *Assessor) claim(ctx context.Context, entries []*Entry) (map[string]*Ent
 	if err := a.Sink.Append(ctx, payloads...); err != nil {
 		return nil, err
 	}
-	found, missing, poll := map[string]*Entry{}, entries, claimPoll
-	for deadline := time.Now().Add(a.Patience); ; poll = min(2*poll, claimPollMax) {
-		taken, err := a.Store.FindFraudEntries(ctx, missing[0].Kind, missing)
-		if err != nil {
-			return nil, err
-		}
-		var left []*Entry
-		for _, e := range missing {
-			if first := taken[e.EventID()]; first == nil {
-				left = append(left, e)
-			} else {
+	found := make(map[string]*Entry, len(entries))
+	err := decided.Await(ctx, a.Patience, entries, func(pending []*Entry) (left []*Entry, err error) {
+		taken, err := a.Store.FindFraudEntries(ctx, pending[0].Kind, pending)
+		for _, e := range pending {
+			if first := taken[e.EventID()]; first != nil {
 				found[e.EventID()] = first
+			} else {
+				left = append(left, e)
 			}
 		}
-		if len(left) == 0 {
-			a.entries.WithLabelValues(string(entries[0].Kind)).Add(float64(len(entries)))
-			return found, nil
-		}
-		if len(left) < len(missing) {
-			deadline = time.Now().Add(a.Patience)
-		}
-		if missing = left; time.Now().After(deadline) {
-			return nil, fmt.Errorf("%w: %d entries are in Kafka and do not show in ClickHouse; does `waymark ingest` run?", tracker.ErrUnavailable, len(missing))
-		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(poll):
-		}
+		return left, err
+	})
+	if err != nil {
+		return nil, err
 	}
+	a.entries.WithLabelValues(string(entries[0].Kind)).Add(float64(len(entries)))
+	return found, nil
 }

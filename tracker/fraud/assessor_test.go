@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"reflect"
 	"strings"
 	"sync"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"waymark/tracker"
+	"waymark/tracker/decided/decidedtest"
 	"waymark/tracker/fraud"
 	"waymark/tracker/fraud/fraudtest"
 )
@@ -98,18 +98,8 @@ func TestDecideAtOnce(t *testing.T) {
 // be, and no place twice.
 func TestAssessConcurrently(t *testing.T) {
 	l := fraudtest.New()
-	var dice sync.Mutex
-	random := rand.New(rand.NewPCG(7, 7))
-	var calm atomic.Bool
-	killed := errors.New("killed")
-	l.Fault = func() error {
-		dice.Lock()
-		defer dice.Unlock()
-		if !calm.Load() && random.IntN(50) == 0 {
-			return killed
-		}
-		return nil
-	}
+	fault, calm := decidedtest.Kills(7, 50)
+	l.Fault = fault
 	ctx, stop := context.WithCancel(t.Context())
 	var group sync.WaitGroup
 	for range 3 {
@@ -123,7 +113,7 @@ func TestAssessConcurrently(t *testing.T) {
 		l.Want(assessment(fmt.Sprint(n%40), float64(n)/1000, "approve"))
 		time.Sleep(50 * time.Microsecond)
 	}
-	calm.Store(true)
+	calm()
 	stop()
 	group.Wait()
 	if _, err := newTestAssessor(l).Assess(t.Context()); err != nil {

@@ -1,12 +1,14 @@
 package partners
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"time"
 
 	"waymark/tracker"
+	"waymark/tracker/decided"
 	"waymark/tracker/wire"
 )
 
@@ -45,7 +47,7 @@ type Query struct {
 type Keeper struct {
 	Store    Store
 	Sink     tracker.ActionSink
-	Patience time.Duration    // for a change to become visible, 30 s if it is 0
+	Patience time.Duration    // for a change to become visible, decided.Patience if it is 0
 	Now      func() time.Time // time.Now if it is nil
 }
 
@@ -150,12 +152,6 @@ func (k *Keeper) write(ctx context.Context, c *Change) error {
 	return err
 }
 
-const (
-	patience = 30 * time.Second
-	poll     = 20 * time.Millisecond
-	pollMax  = 500 * time.Millisecond
-)
-
 // append writes an event and waits until it, or what was there before it, can
 // be seen.
 func (k *Keeper) append(ctx context.Context, event *wire.Event, seen func() (bool, error)) error {
@@ -166,21 +162,14 @@ func (k *Keeper) append(ctx context.Context, event *wire.Event, seen func() (boo
 	if err := k.Sink.Append(ctx, payload); err != nil {
 		return err
 	}
-	limit := k.Patience
-	if limit == 0 {
-		limit = patience
-	}
-	for deadline, wait := time.Now().Add(limit), poll; ; wait = min(2*wait, pollMax) {
+	err = decided.Await(ctx, cmp.Or(k.Patience, decided.Patience), []*wire.Event{event}, func(pending []*wire.Event) ([]*wire.Event, error) {
 		if found, err := seen(); err != nil || found {
-			return err
+			return nil, err
 		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("%w: a change of the partner %s is in Kafka and does not show in ClickHouse; does `waymark ingest` run?", tracker.ErrUnavailable, event.UserId)
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(wait):
-		}
+		return pending, nil
+	})
+	if err != nil {
+		return fmt.Errorf("change the partner %s: %w", event.UserId, err)
 	}
+	return nil
 }

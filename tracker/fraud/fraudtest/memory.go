@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"waymark/tracker"
+	"waymark/tracker/decided/decidedtest"
 	"waymark/tracker/fraud"
 	"waymark/tracker/wire"
 )
@@ -22,18 +23,20 @@ import (
 // Log keeps the first entry of each place, for ever. It is a tracker.ActionSink
 // and a fraud.Store. It is safe for concurrent use.
 type Log struct {
+	decidedtest.Sink
+
 	mu       sync.Mutex
 	wants    map[string]fraud.Entry // assessments as they should be, by referral
 	entries  map[string]fraud.Entry // by kind and EventID
 	appended int
-
-	// Fault, if set, is asked before each entry is written, and may fail; what
-	// came before it is written.
-	Fault func() error
 }
 
 // New returns an empty log.
-func New() *Log { return &Log{wants: map[string]fraud.Entry{}, entries: map[string]fraud.Entry{}} }
+func New() *Log {
+	l := &Log{wants: map[string]fraud.Entry{}, entries: map[string]fraud.Entry{}}
+	l.Keep = l.keep
+	return l
+}
 
 // Want makes an assessment the one that should be the last of its referral.
 func (l *Log) Want(e fraud.Entry) {
@@ -49,30 +52,18 @@ func (l *Log) Entries() (kept []fraud.Entry, appended int) {
 	return slices.Collect(maps.Values(l.entries)), l.appended
 }
 
-// Append implements tracker.ActionSink.
-func (l *Log) Append(_ context.Context, payloads ...[]byte) error {
-	for _, payload := range payloads {
-		if l.Fault != nil {
-			if err := l.Fault(); err != nil {
-				return err
-			}
-		}
-		var event wire.Event
-		if err := event.UnmarshalVT(payload); err != nil {
-			return err
-		}
-		e, err := entryOf(&event)
-		if err != nil {
-			return fmt.Errorf("no entry of the log: %w", err)
-		}
-		l.mu.Lock()
-		place := string(e.Kind) + e.EventID()
-		if _, taken := l.entries[place]; !taken {
-			l.entries[place] = e
-		}
-		l.appended++
-		l.mu.Unlock()
+func (l *Log) keep(event *wire.Event) error {
+	e, err := entryOf(event)
+	if err != nil {
+		return fmt.Errorf("no entry of the log: %w", err)
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	place := string(e.Kind) + e.EventID()
+	if _, taken := l.entries[place]; !taken {
+		l.entries[place] = e
+	}
+	l.appended++
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"waymark/tracker"
+	"waymark/tracker/decided/decidedtest"
 	"waymark/tracker/partners"
 	"waymark/tracker/wire"
 )
@@ -19,41 +20,25 @@ import (
 // Records keeps the first change of each identity, for ever. It is a
 // tracker.ActionSink and a partners.Store, and safe for concurrent use.
 type Records struct {
+	decidedtest.Sink
+
 	mu      sync.Mutex
 	changes []partners.Change
 	codes   map[[2]string]string // programme and code → id
 	ids     map[string]bool
-
-	// Fault, if set, is asked before each event is written, and may fail.
-	Fault func() error
 }
 
 // New returns no records.
-func New() *Records { return &Records{codes: map[[2]string]string{}, ids: map[string]bool{}} }
-
-// Append implements tracker.ActionSink.
-func (r *Records) Append(_ context.Context, payloads ...[]byte) error {
-	for _, payload := range payloads {
-		if r.Fault != nil {
-			if err := r.Fault(); err != nil {
-				return err
-			}
-		}
-		var event wire.Event
-		if err := event.UnmarshalVT(payload); err != nil {
-			return err
-		}
-		if event.Event != tracker.EventPartnerChange || event.Id == "" || event.OrderId != "" {
-			return fmt.Errorf("no change of a partner: %v", &event)
-		}
-		if err := r.keep(&event); err != nil {
-			return err
-		}
-	}
-	return nil
+func New() *Records {
+	r := &Records{codes: map[[2]string]string{}, ids: map[string]bool{}}
+	r.Keep = r.keep
+	return r
 }
 
 func (r *Records) keep(e *wire.Event) error {
+	if e.Event != tracker.EventPartnerChange || e.Id == "" || e.OrderId != "" {
+		return fmt.Errorf("no change of a partner: %v", e)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.ids[e.Program+"\x00"+e.Id] {

@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"waymark/tracker"
+	"waymark/tracker/decided"
 	"waymark/tracker/rewards"
 )
 
@@ -45,7 +46,7 @@ type Options struct {
 	Programs func() []tracker.Program
 
 	Interval   time.Duration // between two looks for news, 2 s
-	Patience   time.Duration // for an entry to become visible, 30 s
+	Patience   time.Duration // for an entry to become visible, decided.Patience
 	Now        func() time.Time
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
@@ -65,7 +66,7 @@ func New(o Options) *Accountant {
 		o.Interval = 2 * time.Second
 	}
 	if o.Patience == 0 {
-		o.Patience = 30 * time.Second
+		o.Patience = decided.Patience
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -168,11 +169,7 @@ func (a *Accountant) Reconcile(ctx context.Context, program string) (wake time.T
 	return book.wakes(a.Now()), nil
 }
 
-const (
-	claimBatch   = 5000 // entries that are handed to Kafka at once
-	claimPoll    = 20 * time.Millisecond
-	claimPollMax = 500 * time.Millisecond
-)
+const claimBatch = 5000 // entries that are handed to Kafka at once
 
 // claim writes entries, and returns what stands at their places once all of
 // them are taken: it, or what somebody else wrote there first.
@@ -193,38 +190,23 @@ func (a *Accountant) claim(ctx context.Context, program, currency string, entrie
 		payloads = payloads[:0]
 	}
 	found := make(map[string]*rewards.Entry, len(entries))
-	missing := entries
-	poll := claimPoll
-	for deadline := time.Now().Add(a.Patience); ; poll = min(2*poll, claimPollMax) {
-		asked := time.Now()
-		taken, err := a.Store.FindRewardEntries(ctx, program, missing)
-		if err != nil {
-			return nil, err
-		}
-		var left []*rewards.Entry
-		for _, e := range missing {
-			if other := taken[e.ID()]; other != nil {
-				found[e.ID()] = other
-				if other.RecordedAt.Equal(e.RecordedAt) {
-					a.entries.WithLabelValues(string(e.Kind)).Inc()
-				}
-			} else {
+	err := decided.Await(ctx, a.Patience, entries, func(pending []*rewards.Entry) (left []*rewards.Entry, err error) {
+		taken, err := a.Store.FindRewardEntries(ctx, program, pending)
+		for _, e := range pending {
+			other := taken[e.ID()]
+			if other == nil {
 				left = append(left, e)
+				continue
+			}
+			found[e.ID()] = other
+			if other.RecordedAt.Equal(e.RecordedAt) {
+				a.entries.WithLabelValues(string(e.Kind)).Inc()
 			}
 		}
-		if len(left) == 0 {
-			return found, nil
-		}
-		if len(left) < len(missing) {
-			deadline = time.Now().Add(a.Patience)
-		}
-		if missing = left; time.Now().After(deadline) {
-			return nil, fmt.Errorf("%w: %d entries are in Kafka and do not show in ClickHouse; does `waymark ingest` run?", tracker.ErrUnavailable, len(missing))
-		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(max(poll, time.Since(asked))): // who asks for much leaves ingest the time to bring it
-		}
+		return left, err
+	})
+	if err != nil {
+		return nil, err
 	}
+	return found, nil
 }

@@ -5,15 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/shopspring/decimal"
 
 	"waymark/tracker"
+	"waymark/tracker/decided/decidedtest"
 	"waymark/tracker/rewards"
 	"waymark/tracker/rewards/rewardstest"
 )
@@ -108,18 +107,8 @@ func TestPay(t *testing.T) {
 // Payouts from all sides, each killed now and then, while facts arrive.
 func TestPayConcurrently(t *testing.T) {
 	l := newTestLedger(share(10, time.Time{}))
-	var dice sync.Mutex
-	random := rand.New(rand.NewPCG(7, 7))
-	var calm atomic.Bool
-	killed := errors.New("killed")
-	l.Fault = func() error {
-		dice.Lock()
-		defer dice.Unlock()
-		if !calm.Load() && random.IntN(40) == 0 {
-			return killed
-		}
-		return nil
-	}
+	fault, calm := decidedtest.Kills(7, 40)
+	l.Fault = fault
 	want := map[string]int64{}
 	var group sync.WaitGroup
 	group.Go(func() {
@@ -141,14 +130,14 @@ func TestPayConcurrently(t *testing.T) {
 		a := newTestAccountant(l)
 		group.Go(func() {
 			for range 15 {
-				if _, err := a.Pay(context.Background(), PayoutRequest{Program: "p", Actor: "k"}); err != nil && !errors.Is(err, killed) {
+				if _, err := a.Pay(context.Background(), PayoutRequest{Program: "p", Actor: "k"}); err != nil && !errors.Is(err, decidedtest.ErrKilled) {
 					t.Error(err)
 				}
 			}
 		})
 	}
 	group.Wait()
-	calm.Store(true)
+	calm()
 	if _, err := newTestAccountant(l).Pay(t.Context(), PayoutRequest{Program: "p", Actor: "k"}); err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"waymark/tracker"
+	"waymark/tracker/decided/decidedtest"
 	"waymark/tracker/rewards"
 	"waymark/tracker/wire"
 )
@@ -18,20 +19,22 @@ import (
 // tracker.ActionSink and what an accountant reads. It is safe for concurrent
 // use.
 type Ledger struct {
+	decidedtest.Sink
+
 	mu       sync.Mutex
 	terms    *rewards.Terms
 	facts    []*rewards.Fact
 	entries  []rewards.Entry
 	ids      map[string]bool
 	appended int
-
-	// Fault, if set, is asked before each entry is written, and may fail; what
-	// came before it is written.
-	Fault func() error
 }
 
 // New returns a ledger of one programme.
-func New(terms *rewards.Terms) *Ledger { return &Ledger{terms: terms, ids: map[string]bool{}} }
+func New(terms *rewards.Terms) *Ledger {
+	l := &Ledger{terms: terms, ids: map[string]bool{}}
+	l.Keep = l.keep
+	return l
+}
 
 // Arrive adds facts.
 func (l *Ledger) Arrive(facts ...*rewards.Fact) {
@@ -40,31 +43,19 @@ func (l *Ledger) Arrive(facts ...*rewards.Fact) {
 	l.facts = append(l.facts, facts...)
 }
 
-// Append implements tracker.ActionSink.
-func (l *Ledger) Append(_ context.Context, payloads ...[]byte) error {
-	for _, payload := range payloads {
-		if l.Fault != nil {
-			if err := l.Fault(); err != nil {
-				return err
-			}
-		}
-		var event wire.Event
-		if err := event.UnmarshalVT(payload); err != nil {
-			return err
-		}
-		identity, ok := tracker.IdentityOfAction(&event)
-		if !ok || event.Event != tracker.EventRewardEntry || event.Program != l.terms.Program {
-			return fmt.Errorf("no entry of the ledger: %v", &event)
-		}
-		entry, err := rewards.EntryOf(&event)
-		if err != nil {
-			return err
-		}
-		l.mu.Lock()
-		if l.appended++; !l.ids[identity.RecordKey()] {
-			l.ids[identity.RecordKey()], l.entries = true, append(l.entries, entry)
-		}
-		l.mu.Unlock()
+func (l *Ledger) keep(event *wire.Event) error {
+	identity, ok := tracker.IdentityOfAction(event)
+	if !ok || event.Event != tracker.EventRewardEntry || event.Program != l.terms.Program {
+		return fmt.Errorf("no entry of the ledger: %v", event)
+	}
+	entry, err := rewards.EntryOf(event)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.appended++; !l.ids[identity.RecordKey()] {
+		l.ids[identity.RecordKey()], l.entries = true, append(l.entries, entry)
 	}
 	return nil
 }
