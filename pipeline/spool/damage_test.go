@@ -395,6 +395,30 @@ func TestSyncFailsInOpenSegment(t *testing.T) {
 	}
 }
 
+// TestNewSegmentNotInDirectory: without a sync of the directory a new segment may lose its name with the next power cut, so the ring
+// keeps everything until there was one. The directory is moved away before that.
+func TestNewSegmentNotInDirectory(t *testing.T) {
+	opts := options(t)
+	s := letters(t, opts)
+	away := opts.Dir + ".away"
+	s.segments.create = func(path string) (file, error) {
+		f, err := createFile(path)
+		return f, errors.Join(err, os.Rename(opts.Dir, away))
+	}
+	used := s.ring.used()
+	if err := s.Flush(context.Background()); !errors.Is(err, fs.ErrNotExist) || s.ring.used() != used {
+		t.Fatalf("flush: %v, %d of %d bytes left in the ring", err, s.ring.used(), used)
+	}
+	s.segments.create = createFile
+	if err := os.Rename(away, opts.Dir); err != nil {
+		t.Fatal(err)
+	}
+	mustFlush(t, s)
+	if got, _ := readFrom(t, s, 0); len(got) != 6 || s.Stats().CorruptBytes != 0 {
+		t.Errorf("read %v, %+v", got, s.Stats())
+	}
+}
+
 // TestFailingDiskUnderLoad: while the disk fails appends are shed at once; nothing accepted is lost; it recovers.
 func TestFailingDiskUnderLoad(t *testing.T) {
 	opts := options(t)
