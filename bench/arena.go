@@ -136,7 +136,8 @@ func (a *arena) awaitAnswer(ctx context.Context, c *contestant) error {
 }
 
 // startBroker starts the broker. It steps back behind the generator, with which
-// it may share a core, and whose lateness would count as the server's.
+// it may share a core, and whose lateness would count as the server's: brokers
+// are other machines.
 func (a *arena) startBroker() (err error) {
 	a.broker, err = a.start(a.self, "broker", "--listen", a.brokerAt, "--dir", filepath.Join(a.dir, "broker"))
 	if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -72,10 +73,30 @@ func (c *cores) String() string {
 	return fmt.Sprintf("server pinned to one core, generator and broker on the other %d", c.others.Count())
 }
 
-// stepBack lowers the priority of a child, which leads a process group.
+// stepBack has all threads of a child, and those to come, run only while nobody
+// else wants their core. A low priority was rejected: the kernel lets a thread
+// that has begun end its slice, some milliseconds, before a higher priority has
+// the core back, and of these the generator would be late that often.
 func stepBack(pid int) error {
-	if err := unix.Setpriority(unix.PRIO_PGRP, pid, 10); err != nil {
-		return fmt.Errorf("lower the priority of process %d: %w", pid, err)
+	idle := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_IDLE}
+	tasks := fmt.Sprintf("/proc/%d/task", pid)
+	done := map[string]bool{}
+	for before := -1; len(done) > before; { // a thread may have started another one meanwhile
+		before = len(done)
+		entries, err := os.ReadDir(tasks)
+		if err != nil {
+			return fmt.Errorf("list the threads of process %d: %w", pid, err)
+		}
+		for _, entry := range entries {
+			id, err := strconv.Atoi(entry.Name())
+			if err != nil {
+				return fmt.Errorf("list the threads of process %d: %w", pid, err)
+			}
+			if err := unix.SchedSetAttr(id, &idle, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+				return fmt.Errorf("lower the priority of process %d: %w", pid, err)
+			}
+			done[entry.Name()] = true
+		}
 	}
 	return nil
 }

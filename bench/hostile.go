@@ -12,6 +12,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -24,7 +25,7 @@ type hostileCommand struct {
 }
 
 // Run plays the scenes. Visitors make a quarter of the load that the edge can do,
-// so that with as much besides it is half.
+// so that doubled it is half.
 func (o hostileCommand) Run(ctx context.Context) error {
 	cores, err := shareCores()
 	if err != nil {
@@ -36,11 +37,11 @@ func (o hostileCommand) Run(ctx context.Context) error {
 	}
 	defer a.close()
 	scenes := []scene{
-		{name: "as many clicks besides", besides: a.mix.against(a.edge.url)},
-		{name: "as many unknown codes besides", besides: a.mix.unknown(a.edge.url)},
-		{name: fmt.Sprintf("%d clients send a byte a second", o.Slow), begin: a.crowd(o.Slow, dribble)},
-		{name: fmt.Sprintf("%d requests a second with 64 KB of headers", o.Heads), begin: a.crowd(o.Heads, shout)},
-		{name: fmt.Sprintf("%d idle connections", o.Idle), begin: a.crowd(o.Idle, idle)},
+		{name: "as many clicks besides", doubled: a.mix.against(a.edge.url)},
+		{name: "as many unknown codes besides", doubled: a.mix.withUnknown(a.edge.url)},
+		{name: fmt.Sprintf("%d clients send a byte a second", o.Slow), begin: a.crowd(o.Slow, "dribble")},
+		{name: fmt.Sprintf("%d requests a second with 64 KB of headers", o.Heads), begin: a.crowd(o.Heads, "shout")},
+		{name: fmt.Sprintf("%d idle connections", o.Idle), begin: a.crowd(o.Idle, "idle")},
 	}
 	takes, err := o.play(ctx, a, 0.25, scenes)
 	if err != nil {
@@ -50,33 +51,70 @@ func (o hostileCommand) Run(ctx context.Context) error {
 	return o.report("hostile", "Redirects under attack", note, cores.String(), scenes, takes).publish(o.Results, os.Stdout)
 }
 
-// crowd has so many connections do something again and again until the scene is
-// over, each on a goroutine. It returns when all have begun.
-func (a *arena) crowd(n int, act func(ctx context.Context, address string) error) func(context.Context) (func() error, error) {
-	return func(ctx context.Context) (func() error, error) {
-		ctx, stop := context.WithCancel(ctx)
-		address := strings.TrimPrefix(a.edge.url, "http://")
-		var working sync.WaitGroup
-		var once sync.Once
-		var failure error
-		for i := range n {
-			working.Go(func() {
-				time.Sleep(time.Duration(i) * time.Second / time.Duration(n))
-				for ctx.Err() == nil {
-					if err := act(ctx, address); err != nil && ctx.Err() == nil {
-						once.Do(func() { failure = err })
-						return
-					}
-				}
-			})
+// crowd has a process of its own make so many connections do something, each
+// again and again, until the scene is over. In the generator's process they would
+// take turns with it, and its lateness would count as the edge's.
+func (a *arena) crowd(n int, act string) func(context.Context) (func() error, error) {
+	return func(context.Context) (func() error, error) {
+		process, err := startProcess(a.self, "crowd", "--address", strings.TrimPrefix(a.edge.url, "http://"), "--act", act, "--connections", fmt.Sprint(n))
+		if err != nil {
+			return nil, err
 		}
-		time.Sleep(1500 * time.Millisecond)
+		if err := stepBack(process.Process.Pid); err != nil {
+			endProcess(process)
+			return nil, err
+		}
+		time.Sleep(crowdGathers + 500*time.Millisecond)
 		return func() error {
-			stop()
-			working.Wait()
-			return failure
+			if endProcess(process); !process.ProcessState.Success() {
+				return fmt.Errorf("connections that %s: %v", act, process.ProcessState)
+			}
+			return nil
 		}, nil
 	}
+}
+
+// crowdGathers is the time over which the connections of a crowd begin.
+const crowdGathers = time.Second
+
+// crowdRole is those who mean no good. It fails when the edge lets them do it, or
+// when they had not the time to: an attack that did not take place shows nothing.
+type crowdRole struct {
+	Address     string `required:""`
+	Act         string `required:"" enum:"dribble,shout,idle"`
+	Connections int    `required:""`
+}
+
+func (r crowdRole) Run(ctx context.Context) error {
+	act := map[string]func(context.Context, string) error{"dribble": dribble, "shout": shout, "idle": idle}[r.Act]
+	var working sync.WaitGroup
+	var once sync.Once
+	var failure error
+	var acts atomic.Int64
+	began := time.Now()
+	for i := range r.Connections {
+		working.Go(func() {
+			time.Sleep(time.Duration(i) * crowdGathers / time.Duration(r.Connections))
+			for ctx.Err() == nil {
+				acts.Add(1)
+				if err := act(ctx, r.Address); err != nil && ctx.Err() == nil {
+					once.Do(func() { failure = err })
+					return
+				}
+			}
+		})
+	}
+	<-ctx.Done()
+	seconds := time.Since(began).Seconds() - crowdGathers.Seconds()
+	working.Wait()
+	least := float64(r.Connections)
+	if r.Act == "shout" { // each comes again after a second
+		least *= seconds / 2
+	}
+	if made := acts.Load(); failure == nil && float64(made) < least {
+		return fmt.Errorf("%d of %.0f connections were made in %.1f s", made, least, seconds)
+	}
+	return failure
 }
 
 // connect dials and closes the connection when ctx ends.

@@ -37,6 +37,7 @@ type commands struct {
 	// The roles that this program plays for itself as a child process.
 	Bare   bareRole   `cmd:"" hidden:""`
 	Broker brokerRole `cmd:"" hidden:""`
+	Crowd  crowdRole  `cmd:"" hidden:""`
 }
 
 func main() {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"time"
 
 	"waymark/loadtest"
@@ -13,25 +14,35 @@ type turn struct {
 	cpuMicros float64 // CPU time of the server a request, everything settled
 	rate      float64 // answers a second
 	p50, p99, p999,
-	max float64 // milliseconds from when a request was due
+	max float64 // milliseconds from when a click was due
+	generator float64 // share of the time that the generator was busy
 }
 
-// drive sends clicks to a contestant, and waits until everything that they left
+// drive sends requests to a contestant, and waits until everything that they left
 // behind is done: what a server puts off is part of its price.
-func (a *arena) drive(ctx context.Context, c *contestant, clicks loadtest.Targets, o loadtest.Options) (turn, error) {
+func (a *arena) drive(ctx context.Context, c *contestant, targets loadtest.Targets, o loadtest.Options) (turn, error) {
 	before, err := cpuTime(c.pid)
 	if err != nil {
 		return turn{}, err
 	}
-	result, err := a.send(ctx, clicks, o)
+	generating, err := cpuTime(os.Getpid())
+	if err != nil {
+		return turn{}, err
+	}
+	result, err := a.send(ctx, targets, o)
 	if err != nil {
 		return turn{}, fmt.Errorf("send requests to %s: %w", c.name, err)
 	}
-	if result.Status[302] != result.Answered {
-		return turn{}, fmt.Errorf("%s answered a click with something else than 302: %v", c.name, result.Status)
+	generated, err := cpuTime(os.Getpid())
+	if err != nil {
+		return turn{}, err
+	}
+	clicks := result.Kinds[click]
+	if result.Status[302] != clicks.Answered {
+		return turn{}, fmt.Errorf("%s answered %d clicks, not each with 302: %v", c.name, clicks.Answered, result.Status)
 	}
 	if c.took != nil {
-		c.took(result.Answered)
+		c.took(clicks.Answered)
 	}
 	if c.settle != nil {
 		if err := c.settle(ctx); err != nil {
@@ -45,7 +56,8 @@ func (a *arena) drive(ctx context.Context, c *contestant, clicks loadtest.Target
 	return turn{
 		cpuMicros: float64((after - before).Nanoseconds()) / 1000 / float64(result.Answered),
 		rate:      result.Rate,
-		p50:       result.LatencyMS.P50, p99: result.LatencyMS.P99, p999: result.LatencyMS.P999, max: result.LatencyMS.Max,
+		p50:       clicks.LatencyMS.P50, p99: clicks.LatencyMS.P99, p999: clicks.LatencyMS.P999, max: clicks.LatencyMS.Max,
+		generator: (generated - generating).Seconds() / result.Seconds,
 	}, nil
 }
 

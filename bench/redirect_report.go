@@ -20,6 +20,8 @@ var (
 	p50Of  = func(t turn) float64 { return t.p50 }
 	p99Of  = func(t turn) float64 { return t.p99 }
 	p999Of = func(t turn) float64 { return t.p999 }
+
+	generatorOf = func(t turn) float64 { return t.generator }
 )
 
 // series is one measure of all turns.
@@ -42,6 +44,7 @@ func (o redirectCommand) report(rows []redirectRow, where string) report {
 				"half of what the slowest can do. Open loop, latency from when a request was due, %d connections, %d links loaded, popularity by Zipf; "+
 				"half of the requests bring a cookie, a seventh a query string, all the headers of a browser. CPU time is that of the whole server process, "+
 				"read once everything is shipped; every answered click was counted in Kafka.", o.Rounds, o.Requests, o.Duration, o.Conns, o.Links),
+			"The generator and, behind it, the broker share a core: what keeps the generator from it counts as the server's latency, the more so the busier it is.",
 			"Figures are the median of the rounds (least–most), and × bare is the median of the rounds' quotients.",
 		},
 		plot: func(w io.Writer) error { return o.draw(rows, w) },
@@ -49,7 +52,7 @@ func (o redirectCommand) report(rows []redirectRow, where string) report {
 	full := table{title: "At saturation:", head: []string{"", "CPU µs a request", "× bare", "requests a second on one core", "× bare"}}
 	half := table{
 		title: fmt.Sprintf("At %.0f requests a second, in milliseconds:", o.Rate),
-		head:  []string{"", "p50", "p99", "× bare", "p99.9", "× bare", "CPU µs a request", "× bare"},
+		head:  []string{"", "p50", "p99", "× bare", "p99.9", "× bare", "CPU µs a request", "× bare", "generator busy, %"},
 	}
 	bare := rows[0]
 	for _, row := range rows {
@@ -63,6 +66,7 @@ func (o redirectCommand) report(rows []redirectRow, where string) report {
 			spreadOf(series(row.half, p99Of)).String(), ratio(series(row.half, p99Of), series(bare.half, p99Of)),
 			spreadOf(series(row.half, p999Of)).String(), ratio(series(row.half, p999Of), series(bare.half, p999Of)),
 			spreadOf(series(row.half, cpuOf)).String(), ratio(series(row.half, cpuOf), series(bare.half, cpuOf)),
+			fmt.Sprintf("%.0f", 100*spreadOf(series(row.half, generatorOf)).median),
 		})
 	}
 	r.tables = []table{full, half}
@@ -71,12 +75,12 @@ func (o redirectCommand) report(rows []redirectRow, where string) report {
 }
 
 func redirectCSV(rows []redirectRow) [][]string {
-	lines := [][]string{{"contestant", "round", "load", "cpu_us", "rate", "p50_ms", "p99_ms", "p99_9_ms", "max_ms"}}
+	lines := [][]string{{"contestant", "round", "load", "cpu_us", "rate", "p50_ms", "p99_ms", "p99_9_ms", "max_ms", "generator_busy"}}
 	for _, row := range rows {
 		for load, turns := range [][]turn{row.full, row.half} {
 			for i, t := range turns {
 				line := []string{row.name, fmt.Sprint(i + 1), [...]string{"saturation", "half"}[load]}
-				for _, value := range []float64{t.cpuMicros, t.rate, t.p50, t.p99, t.p999, t.max} {
+				for _, value := range []float64{t.cpuMicros, t.rate, t.p50, t.p99, t.p999, t.max, t.generator} {
 					line = append(line, fmt.Sprintf("%.4f", value))
 				}
 				lines = append(lines, line)

@@ -78,21 +78,30 @@ func newMix(ctx context.Context, edge string, links int, code func(int) string) 
 // warmUp is how many clicks newMix makes.
 const warmUp = mixVisitors * mixVisits
 
+// Kinds of requests.
+const (
+	click   = "click"
+	unknown = "unknown code"
+)
+
 // against is the mix for one server.
 func (m *mix) against(server string) loadtest.Targets {
-	t := loadtest.Targets{Each: func(i int) []string { return m.headers[i] }}
+	t := loadtest.Targets{
+		Each: func(i int) []string { return m.headers[i%len(m.headers)] },
+		Kind: func(i int) string { return [...]string{click, unknown}[i/len(m.headers)] },
+	}
 	for _, target := range m.targets {
 		t.URLs = append(t.URLs, server+target)
 	}
 	return t
 }
 
-// unknown is the mix for codes that nobody made.
-func (m *mix) unknown(server string) loadtest.Targets {
+// withUnknown is the mix with as many requests for codes that nobody made.
+func (m *mix) withUnknown(server string) loadtest.Targets {
 	t := m.against(server)
 	random := rand.New(rand.NewPCG(3, 4))
-	for i := range t.URLs {
-		t.URLs[i] = server + "/" + strconv.FormatUint(random.Uint64(), 36)
+	for range m.targets {
+		t.URLs = append(t.URLs, server+"/"+strconv.FormatUint(random.Uint64(), 36))
 	}
 	return t
 }

@@ -12,8 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"waymark/loadtest"
 )
 
@@ -34,8 +32,9 @@ type scene struct {
 	begin func(context.Context) (end func() error, err error)
 	// joined scenes follow the one before without a calm time in between.
 	joined bool
-	// besides is what comes as often as the clicks; without URLs nothing does.
-	besides loadtest.Targets
+	// doubled scenes have twice as many requests, drawn from these. One
+	// generator sends them all: two would wait for each other.
+	doubled loadtest.Targets
 }
 
 // take is what one playing of a scene showed.
@@ -96,25 +95,15 @@ func (o *sceneFlags) shoot(ctx context.Context, a *arena, s scene) (t take, err 
 			defer func() { err = errors.Join(err, end()) }()
 		}
 	}
-	var group errgroup.Group
-	var besides loadtest.Result
-	if len(s.besides.URLs) > 0 {
-		group.Go(func() error {
-			result, err := a.send(ctx, s.besides, pace(o.Rate, o.Duration))
-			if err == nil {
-				besides = *result
-			}
-			return err
-		})
+	targets, rate := a.mix.against(a.edge.url), o.Rate
+	if len(s.doubled.URLs) > 0 {
+		targets, rate = s.doubled, 2*o.Rate
 	}
 	unsettled := *a.edge
 	unsettled.settle = nil
-	t.turn, err = a.drive(ctx, &unsettled, a.mix.against(a.edge.url), pace(o.Rate, o.Duration))
-	if err := errors.Join(err, group.Wait()); err != nil {
+	if t.turn, err = a.drive(ctx, &unsettled, targets, pace(rate, o.Duration)); err != nil {
 		return t, err
 	}
-	a.edge.took(besides.Status[302])
-	t.cpuMicros /= 1 + float64(besides.Answered)/(o.Rate*o.Duration.Seconds())
 	t.disk = sizeOf(filepath.Join(a.data(), "spool"))
 	t.memory, err = memoryOf(a.edge.pid)
 	return t, err

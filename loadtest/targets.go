@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net"
 	"net/url"
@@ -22,8 +23,18 @@ type Targets struct {
 
 	// Each gives further headers of the URL with that index; nil for none.
 	Each func(i int) []string
+	// Kind names what the URL with that index counts as in Result.Kinds; at most
+	// 256 names. Nil: all are a "request".
+	Kind func(i int) string
 
-	requests [][][]byte // by endpoint, as they go over the wire
+	names    []string          // of the kinds
+	requests [][]targetRequest // by endpoint
+}
+
+// targetRequest is a request as it goes over the wire.
+type targetRequest struct {
+	kind kind
+	text []byte
 }
 
 // prepare writes the requests and returns where to send them. The error names
@@ -53,6 +64,10 @@ func (t *Targets) prepare() ([]endpoint, error) {
 		if err != nil {
 			return nil, err
 		}
+		kind, err := t.kindOf(i)
+		if err != nil {
+			return nil, err
+		}
 		origin := u.Scheme + "://" + u.Host
 		at := slices.Index(origins, origin)
 		if at < 0 {
@@ -61,9 +76,26 @@ func (t *Targets) prepare() ([]endpoint, error) {
 			endpoints = append(endpoints, t.endpoint(u))
 			t.requests = append(t.requests, nil)
 		}
-		t.requests[at] = append(t.requests[at], request)
+		t.requests[at] = append(t.requests[at], targetRequest{kind, request})
 	}
 	return endpoints, nil
+}
+
+// kindOf is the number of a URL's kind, under which names has its name.
+func (t *Targets) kindOf(i int) (kind, error) {
+	name := "request"
+	if t.Kind != nil {
+		name = t.Kind(i)
+	}
+	at := slices.Index(t.names, name)
+	if at < 0 {
+		at = len(t.names)
+		t.names = append(t.names, name)
+	}
+	if at > math.MaxUint8 {
+		return 0, fmt.Errorf("more than %d kinds of requests", math.MaxUint8+1)
+	}
+	return kind(at), nil
 }
 
 func (t *Targets) endpoint(u *url.URL) endpoint {
@@ -107,12 +139,13 @@ type targetSource struct {
 	random *rand.Rand
 }
 
-func (s *targetSource) kinds() []string { return []string{"request"} }
+func (s *targetSource) kinds() []string { return s.names }
 
 func (s *targetSource) next(dst []byte, x *exchange) []byte {
 	requests := s.requests[x.target]
-	x.toHead = s.Method == "HEAD"
-	return append(dst, requests[s.random.IntN(len(requests))]...)
+	request := &requests[s.random.IntN(len(requests))]
+	x.kind, x.toHead = request.kind, s.Method == "HEAD"
+	return append(dst, request.text...)
 }
 
 // answered takes every answer below 400 for a good one.

@@ -3,6 +3,7 @@
 package pipeline
 
 import (
+	"bytes"
 	"testing"
 
 	"waymark/pipeline/spool"
@@ -33,5 +34,17 @@ func TestShipEventAllocates(t *testing.T) {
 		}); allocs != 0 {
 			t.Errorf("%s: %v allocations per event, want none", name, allocs)
 		}
+	}
+}
+
+// The client hands the same buffer in again and again.
+func TestSlicedSnappyAllocatesOnce(t *testing.T) {
+	src := bytes.Repeat([]byte("click scan https://shop.example/landing "), 5_000)
+	var buffer bytes.Buffer
+	if allocs := testing.AllocsPerRun(20, func() {
+		buffer.Reset()
+		slicedSnappy{}.Compress(&buffer, src)
+	}); allocs != 0 {
+		t.Errorf("%v allocations for a batch, want none", allocs)
 	}
 }
