@@ -27,10 +27,15 @@ type engineProcess struct {
 
 // startEngine starts `waymark engine` on an empty directory below dir.
 func startEngine(ctx context.Context, binary, dir string) (_ *engineProcess, err error) {
-	e := &engineProcess{}
-	if e.dir, err = os.MkdirTemp(dir, "engine-"); err != nil {
+	if dir, err = os.MkdirTemp(dir, "engine-"); err != nil {
 		return nil, fmt.Errorf("make a directory for the engine: %w", err)
 	}
+	return openEngine(ctx, binary, dir)
+}
+
+// openEngine starts `waymark engine` on a directory that may have data.
+func openEngine(ctx context.Context, binary, dir string) (_ *engineProcess, err error) {
+	e := &engineProcess{dir: dir}
 	address, err := freeAddress()
 	if err != nil {
 		return nil, err
@@ -41,7 +46,7 @@ func startEngine(ctx context.Context, binary, dir string) (_ *engineProcess, err
 	}
 	defer func() {
 		if err != nil {
-			e.close()
+			e.stop()
 		}
 	}()
 	if err := eventually(ctx, e.ping); err != nil {
@@ -70,9 +75,12 @@ func (e *engineProcess) ping() error {
 
 func (e *engineProcess) pid() int { return e.command.Process.Pid }
 
+// stop stops the engine and leaves its data.
+func (e *engineProcess) stop() { endProcess(e.command) }
+
 // close stops the engine and removes its data.
 func (e *engineProcess) close() {
-	endProcess(e.command)
+	e.stop()
 	os.RemoveAll(e.dir)
 }
 

@@ -4,10 +4,10 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"waymark/clickhouse"
-	"waymark/tracker"
 )
 
 // reportsCommand asks every report and view of a year of events, and the same
@@ -15,59 +15,11 @@ import (
 type reportsCommand struct {
 	Events  int    `help:"Hits; the actions that follow from them come on top." default:"10000000"`
 	Rounds  int    `help:"Askings of each report; the raw question is asked once." default:"5"`
+	Only    string `help:"Ask only questions whose names have this in them."`
 	Binary  string `help:"The waymark binary whose engine is used." default:"bin/waymark"`
 	Dir     string `help:"Directory for the engine's data; a temporary one without it." type:"path"`
+	Keep    string `help:"Directory that keeps the data set: another run with as many events asks the same one." type:"path"`
 	Results string `help:"Directory for the results." default:"bench/results" type:"path"`
-}
-
-// question is asked of the views, as a report or in SQL, and of the raw events.
-// The raw one is a single pass that does not even resolve what an action leaves
-// out, so it costs less than the same answer would.
-type question struct {
-	name   string
-	report tracker.ReportQuery // without a name: sql
-	sql    string
-	raw    string
-}
-
-const (
-	rawClicks = "SELECT %s AS key, countIf(valid) AS clicks, uniqExactIf(visitor_id, valid), countIf(gross), countIf(unique) FROM waymark.events WHERE stage = 'clicked' GROUP BY key ORDER BY clicks DESC LIMIT 1000"
-	rawAll    = "SELECT %s AS key, countIf(stage = 'clicked' AND valid) AS clicks, uniqExactIf(visitor_id, stage = 'clicked' AND valid), countIf(stage = 'invited'), uniqExactIf(user_id, stage = 'signed_up'), uniqExactIf(user_id, stage = 'activated'), uniqExactIf(user_id, stage = 'converted'), uniqExactIf(user_id, stage = 'retained'), sumIf(value, stage = 'converted'), sumIf(value, event = 'refund') FROM waymark.events GROUP BY key ORDER BY clicks DESC LIMIT 1000"
-	rawSpans  = `SELECT quantilesExactInclusive(0.5, 0.75, 0.9)(dateDiff('millisecond', from, to)) FROM
-		(SELECT user_id, minIf(time, stage = 'signed_up') AS from, minIf(time, stage = 'converted') AS to FROM waymark.events WHERE stage NOT IN ('clicked', 'invited') GROUP BY user_id)
-		WHERE toUnixTimestamp64Milli(from) > 0 AND to >= from`
-)
-
-// reportQuestions are over all events unless they say otherwise.
-func reportQuestions(data reportsData) []question {
-	var all []question
-	ask := func(name, by, raw, column string) {
-		all = append(all, question{
-			name: "report " + name + " by " + by, raw: fmt.Sprintf(raw, column),
-			report: tracker.ReportQuery{Name: name, By: by, Limit: 1000},
-		})
-	}
-	for _, d := range [][2]string{{"channel", "channel"}, {"campaign", "campaign"}, {"country", "country"}, {"device", "device"}, {"referrer", "referrer_id"}, {"link", "code"}} {
-		ask("clicks", d[0], rawClicks, d[1])
-		ask("conversion_rates", d[0], rawAll, d[1])
-	}
-	for _, r := range [][2]string{{"funnel", "channel"}, {"channels", "channel"}, {"geography", "country"}} {
-		ask(r[0], r[1], rawAll, r[1])
-	}
-	end := time.UnixMilli(data.StartMS + data.SpanMS).UTC().Truncate(24 * time.Hour)
-	all = append(all,
-		question{name: "report clicks per day", report: tracker.ReportQuery{Name: "clicks", TZ: "Europe/Berlin"}, raw: fmt.Sprintf(rawClicks, "toDate(time, 'Europe/Berlin')")},
-		question{name: "report funnel", report: tracker.ReportQuery{Name: "funnel"}, raw: fmt.Sprintf(rawAll, "''")},
-		question{name: "report funnel, last 30 days", report: tracker.ReportQuery{Name: "funnel", From: end.AddDate(0, 0, -30), To: end}, raw: fmt.Sprintf(rawAll, "''")},
-		question{name: "report time_to_convert", report: tracker.ReportQuery{Name: "time_to_convert"}, raw: rawSpans},
-		question{name: "view clicks", sql: "SELECT key, sum(clicks) FROM waymark.clicks WHERE dimension = 'country' GROUP BY key", raw: "SELECT country, countIf(valid) FROM waymark.events WHERE stage = 'clicked' GROUP BY country"},
-		question{name: "view funnel", sql: "SELECT * FROM waymark.funnel", raw: fmt.Sprintf(rawAll, "program")},
-		question{name: "view conversion_rates", sql: "SELECT * FROM waymark.conversion_rates WHERE dimension = 'campaign'", raw: fmt.Sprintf(rawAll, "(program, campaign)")},
-		question{name: "view channels", sql: "SELECT * FROM waymark.channels", raw: fmt.Sprintf(rawAll, "(program, channel)")},
-		question{name: "view geography", sql: "SELECT * FROM waymark.geography", raw: fmt.Sprintf(rawAll, "(program, country)")},
-		question{name: "view time_to_convert", sql: "SELECT * FROM waymark.time_to_convert", raw: rawSpans},
-	)
-	return all
 }
 
 // reportsAnswer is what a question took, in milliseconds: elapsed, and of CPU.
@@ -78,23 +30,26 @@ type reportsAnswer struct {
 }
 
 func (c reportsCommand) Run(ctx context.Context) error {
-	dir, err := os.MkdirTemp(c.Dir, "waymark-reports-")
-	if err != nil {
-		return fmt.Errorf("make a directory for the run: %w", err)
+	dir := c.Keep
+	if dir == "" {
+		temporary, err := os.MkdirTemp(c.Dir, "waymark-reports-")
+		if err != nil {
+			return fmt.Errorf("make a directory for the run: %w", err)
+		}
+		defer os.RemoveAll(temporary)
+		dir = temporary
+	} else if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("make the directory of the data set: %w", err)
 	}
-	defer os.RemoveAll(dir)
 	if err := checkRoom(dir, 2*bytesPerEventGuess*int64(c.Events)); err != nil {
 		return err
 	}
-	e, err := startEngine(ctx, c.Binary, dir)
+	data := newReportsData(c.Events)
+	e, err := data.open(ctx, c.Binary, dir)
 	if err != nil {
 		return err
 	}
-	defer e.close()
-	data := newReportsData(c.Events)
-	if err := data.fill(ctx, e); err != nil {
-		return err
-	}
+	defer e.stop()
 	views, err := e.viewCosts(ctx, data)
 	if err != nil {
 		return err
@@ -116,11 +71,14 @@ func (c reportsCommand) Run(ctx context.Context) error {
 	defer db.Close()
 	var answers []reportsAnswer
 	for _, q := range reportQuestions(data) {
+		if !strings.Contains(q.name, c.Only) {
+			continue
+		}
 		answer, err := c.ask(ctx, e, db, q)
 		if err != nil {
 			return fmt.Errorf("%s: %w", q.name, err)
 		}
-		fmt.Fprintf(os.Stderr, "%s: %s ms, raw %s ms\n", q.name, answer.elapsed, figure(answer.rawElapsed))
+		fmt.Fprintf(os.Stderr, "%s: %s ms, CPU %s ms, raw %s ms\n", q.name, answer.elapsed, figure(answer.cpu.median), figure(answer.rawElapsed))
 		answers = append(answers, answer)
 	}
 	return c.report(answers, sizes, views).publish(c.Results, os.Stdout)

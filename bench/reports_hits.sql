@@ -1,6 +1,12 @@
+{{define "settings" -}}
+SETTINGS max_threads = 2, max_insert_threads = 1, insert_deduplicate = 0, parallel_view_processing = 1, max_block_size = 65536, max_insert_block_size = 1000000,
+    min_insert_block_size_rows = 1000000, min_insert_block_size_bytes = 0, min_insert_block_size_rows_for_materialized_views = 1000000,
+    min_insert_block_size_bytes_for_materialized_views = 0
+{{- end -}}
 -- Hits first to first + count - 1 of a year: each is a function of its number alone, so that the actions that follow
 -- from it can be made without looking it up. Few links and visitors have most of the hits. Four hits in ten are by
 -- somebody who came before; of a hundred, ten are robots', five repeats, five without an identity, two something else.
+{{define "all" -}}
 SELECT
     number AS i,
     fromUnixTimestamp64Milli(toInt64({{.StartMS}} + intDiv(i * {{.SpanMS}}, {{.Events}})), 'UTC') AS time,
@@ -34,3 +40,10 @@ SELECT
     toUInt16(1 + i % 4) AS node,
     toUInt16(i % 3) AS sequence
 FROM numbers({{.First}}, {{.Count}})
+{{- end -}}
+INSERT INTO waymark.events (event, stage, time, program, campaign, channel, link, code, referrer_id, referrer_type, referee_type,
+    node, sequence, reasons, visitor_id, country, region, city, network, device, browser, os, language, referrer_host, address_hash, source, partition, offset)
+SELECT if(i % 8 = 0, 'scan', 'click'), 'clicked', time, program, campaign, channel, link, code, referrer_id, referrer_type, referee_type,
+    node, sequence, reasons, visitor_id, country, region, city, network, device, browser, os, language, referrer_host, cityHash64(w, toDate(time)), 1, node, i
+FROM ({{template "all" .}})
+{{template "settings"}}

@@ -37,7 +37,8 @@ func (c reportsCommand) report(answers []reportsAnswer, sizes []tableSize, views
 		notes: []string{
 			strings.Join(machine(c.Binary), "  \n"),
 			fmt.Sprintf("%d hits and the actions that follow from them, made inside the engine. Median of %d askings (least–most); "+
-				"the raw question is asked once, in one pass over `events` that does not even resolve whose link an action belongs to. CPU is the engine's.", c.Events, c.Rounds),
+				"the raw question is asked once, over `events`, in a shorter form: nobody's link or programme is resolved, and of journeys only the last touch is looked for. CPU is the engine's.", c.Events, c.Rounds),
+			"Rewards, fraud and campaigns have nothing to answer here: the data set has no programme that pays.",
 			"Beyond three million hits distinct visitors are estimated; see `visitors_estimated` of a report.",
 		},
 		csv: [][]string{{"question", "ms", "cpu_ms", "raw_ms", "raw_cpu_ms"}},
