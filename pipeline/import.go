@@ -29,6 +29,8 @@ type ImportOptions struct {
 	// Its rows are read again, since later ones may speak of them, and neither
 	// sent nor reported.
 	From ImportProgress
+	// Sent is told of each event that is sent, with its stage, "" for none.
+	Sent func(event, stage string)
 	// Refused is told of each row that is not taken.
 	Refused func(*RowError) error
 	// Saved is told about once a second that Kafka has everything so far.
@@ -195,6 +197,9 @@ func (in *importRun) send(ctx context.Context, row *importRow, event *wire.Event
 		return nil
 	}
 	in.progress.Rows, in.progress.Events = in.progress.Rows+1, in.progress.Events+1
+	if in.Sent != nil {
+		in.Sent(event.Event, event.Stage)
+	}
 	return in.sink.send(ctx, event)
 }
 

@@ -103,7 +103,7 @@ func (c *eventsImportCommand) Run(ctx context.Context) error {
 	progress, err := pipeline.Import(ctx, io.TeeReader(input, run.bar), pipeline.ImportOptions{
 		Clients: kafka, Links: known.links, Clicks: run.clicks, Geo: geo, Format: c.format(), Zone: zone, Source: c.Source,
 		Mapping: pipeline.ImportMapping{Columns: c.Map, Events: c.EventMap, Constants: c.Set, IgnoreUnknown: c.IgnoreUnknown},
-		From:    place.from, Refused: run.refused, Saved: run.saved,
+		From:    place.from, Sent: run.names.add, Refused: run.refused, Saved: run.saved,
 	})
 	return c.conclude(run, progress, time.Since(began), err)
 }
@@ -117,6 +117,7 @@ func (c *eventsImportCommand) conclude(run *eventsImport, progress pipeline.Impo
 	}
 	fmt.Fprintf(os.Stderr, "%d rows: %d events sent, %d rows skipped, %d refused, in %v; events that were imported before count once\n",
 		progress.Rows, progress.Events, progress.Skipped, progress.Refused, took.Round(time.Millisecond))
+	run.names.print(os.Stderr)
 	if errors.Is(err, pipeline.ErrNotIngested) {
 		fmt.Fprintln(os.Stderr, err)
 		err = nil
@@ -223,6 +224,7 @@ type eventsImport struct {
 	bar         *progressbar.ProgressBar
 	place       *importPlace
 	clicks      *lateStore
+	names       importedNames
 	shown       int64 // refused rows of this run
 	rejectsPath string
 	rejects     *os.File

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -218,41 +219,54 @@ func (w *pathWorld) coalitions(worth func(journey int) float64) []float64 {
 	return shares
 }
 
-// TestEventsImportJourneys: journeys without links, as attribution data sets
-// have them, are attributed in every model as a recount says. WAYMARK_JOURNEYS
-// tells how many; 88,000 are as many as a well-known set has.
-func TestEventsImportJourneys(t *testing.T) {
-	journeys := 3000
+// journeyCount is how many journeys the tests take. WAYMARK_JOURNEYS=88000 is
+// as many as well-known data sets have.
+func journeyCount(usual int) int {
 	if n, err := strconv.Atoi(os.Getenv("WAYMARK_JOURNEYS")); err == nil {
-		journeys = n
+		return n
 	}
-	s := newHome(t).up(t)
-	w := newPathWorld(journeys)
-	file, rows := w.file(t)
-	began := time.Now()
-	s.mustImport(0, file, "--source", "ads", "--ignore-unknown", "--event-map", "impression=click,conversion=purchase", "--set", "campaign=july",
-		"--map", "visitor_id=cookie,event=interaction,value=conversion_value")
-	t.Logf("%d rows of %d journeys imported in %v", rows, journeys, time.Since(began).Round(time.Millisecond))
+	return usual
+}
+
+// check compares every model with its recount.
+func (w *pathWorld) check(s *server) {
+	s.t.Helper()
 	for _, model := range []string{"first", "last", "linear", "time_decay", "position", "markov", "shapley"} {
 		conversions, cents := w.credits(model)
 		began := time.Now()
 		got := s.attribution(model, "channel")
-		t.Logf("%s in %v", model, time.Since(began).Round(time.Millisecond))
+		s.t.Logf("%s in %v", model, time.Since(began).Round(time.Millisecond))
 		for i, channel := range w.channels {
-			if g := got[channel]; math.Abs(g[0]-conversions[i]) > 1e-6*(1+conversions[i]) || math.Abs(g[1]-cents[i]/100) > 0.01+1e-6*float64(journeys) {
-				t.Errorf("%s: %s gets %v, expected %v conversions of %v", model, channel, g, conversions[i], cents[i]/100)
+			if g := got[channel]; math.Abs(g[0]-conversions[i]) > 1e-6*(1+conversions[i]) || math.Abs(g[1]-cents[i]/100) > 0.01+1e-6*float64(len(w.journeys)) {
+				s.t.Errorf("%s: %s gets %v, expected %v conversions of %v", model, channel, g, conversions[i], cents[i]/100)
 			}
 			delete(got, channel)
 		}
 		if len(got) > 0 {
-			t.Errorf("%s: credit for %v, too", model, got)
+			s.t.Errorf("%s: credit for %v, too", model, got)
 		}
 	}
+}
+
+// TestEventsImportJourneys: journeys without links, as attribution data sets
+// have them, are attributed in every model as a recount says.
+func TestEventsImportJourneys(t *testing.T) {
+	s := newHome(t).up(t)
+	w := newPathWorld(journeyCount(3000))
+	file, rows := w.file(t)
+	began := time.Now()
+	done := s.mustImport(0, file, "--source", "ads", "--ignore-unknown", "--event-map", "impression=click,conversion=purchase", "--set", "campaign=july",
+		"--map", "visitor_id=cookie,event=interaction,value=conversion_value")
+	t.Logf("%d rows of %d journeys imported in %v", rows, len(w.journeys), time.Since(began).Round(time.Millisecond))
+	w.check(s)
 	// What the clicks knew, their actions know, without a link.
 	conversions, _ := w.credits("linear")
 	total := 0.0
 	for _, c := range conversions {
 		total += c
+	}
+	if want := fmt.Sprintf("sent: %d click, %.0f purchase\n", rows-int(math.Round(total)), total); !strings.Contains(done.errs.String(), want) {
+		t.Errorf("the import says %q, expected %q", done.errs.String(), want)
 	}
 	if got := s.attribution("linear", "campaign"); len(got) != 1 || math.Abs(got["july"][0]-total) > 1e-6*total {
 		t.Errorf("by campaign: %v, expected %v for july", got, total)
@@ -260,6 +274,55 @@ func TestEventsImportJourneys(t *testing.T) {
 	if got, want := s.mustSQL("SELECT conversions FROM waymark.conversion_rates WHERE dimension = 'campaign' AND key = 'july'")[0][0], fmt.Sprintf("%.0f", total); got != want {
 		t.Errorf("conversion_rates by campaign: %s, expected %s", got, want)
 	}
+	s.interrupt()
+}
+
+// TestRedirectJourneys: the same journeys through redirects, each in a browser
+// of its own that keeps its cookie, a link a channel, at simulated times. The
+// back end reports the purchase with the click id of the last redirect.
+func TestRedirectJourneys(t *testing.T) {
+	s := newHome(t).up(t)
+	w := newPathWorld(journeyCount(400))
+	for i, channel := range w.channels {
+		s.createLink(map[string]any{"code": fmt.Sprint("way-", i), "url": "https://shop.example/", "channel": channel})
+	}
+	browsers := &fraudWorld{server: s}
+	var actions []map[string]any
+	report := func() {
+		var answer struct{ Accepted int }
+		if s.mustCall(http.StatusAccepted, "POST", s.public, "/v1/events", actions, &answer); answer.Accepted != len(actions) {
+			t.Fatalf("%d of %d purchases were accepted", answer.Accepted, len(actions))
+		}
+		actions = nil
+	}
+	clicks, purchases := 0, 0
+	for i, steps := range w.journeys {
+		browser, last := &person{address: "203.0.113.7"}, ""
+		for _, step := range steps {
+			last = browsers.visit(browser, fmt.Sprint("way-", step.channel), step.at)
+			clicks++
+		}
+		if w.values[i] > 0 {
+			purchases++
+			actions = append(actions, map[string]any{
+				"event": "purchase", "click_id": last, "order_id": fmt.Sprint("order-", i), "time": steps[len(steps)-1].at.Format(time.RFC3339),
+				"value": fmt.Sprintf("%d.%02d", w.values[i]/100, w.values[i]%100),
+			})
+		}
+		if len(actions) == 5000 {
+			report()
+		}
+	}
+	report()
+	s.waitRows("stage = 'clicked'", clicks)
+	s.waitRows("stage = 'converted'", purchases)
+	eventually(t, "every purchase in the views", func() error {
+		if got := s.mustSQL("SELECT count() FROM waymark.conversions")[0][0]; got != fmt.Sprint(purchases) {
+			return fmt.Errorf("%s of %d", got, purchases)
+		}
+		return nil
+	})
+	w.check(s)
 	s.interrupt()
 }
 
