@@ -37,8 +37,10 @@ type Change struct {
 	Amount   string    `json:"amount,omitempty"` // by which the entry changes the party's account
 }
 
-// subject is what the change is one of: those of one subject keep their order.
-func (c *Change) subject() [2]string { return [2]string{c.Referrer, c.Referee} }
+// referral names who brought whom: the changes of one keep their order.
+type referral struct{ referrer, referee string }
+
+func (c *Change) referral() referral { return referral{c.Referrer, c.Referee} }
 
 // HookID names a webhook in the log.
 func HookID(hook *tracker.Webhook) string {

@@ -2,6 +2,7 @@ package webhooks
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,11 +41,10 @@ type Options struct {
 
 const (
 	backoffMax = 5 * time.Minute
-	// roundMax bounds the changes that are read at once; the rest waits in
-	// ClickHouse.
+	// roundMax bounds the changes that are read at once, besides those that are
+	// held up; the rest waits in ClickHouse.
 	roundMax = 500
 	// strikes are failures in a row after which a receiver is taken to be down.
-	// Fewer leave the others a chance where it chokes on one referral only.
 	strikes   = 3
 	restShare = 4 // rest so many times as long as a look took: it reads all referrals
 )
@@ -57,11 +57,13 @@ type Sender struct {
 	deliveries *prometheus.CounterVec
 }
 
-// hookState is what a sender remembers of a hook.
+// hookState is what a sender remembers of a hook. A sender that starts anew
+// learns it again.
 type hookState struct {
 	told     map[string]bool // delivered, and not yet seen in the log
 	failures int             // in a row, of rounds
 	resume   time.Time
+	refusals refusals
 }
 
 // New returns a sender that sends nothing before Run.
@@ -81,7 +83,7 @@ func New(o Options) *Sender {
 		o.Logger = slog.Default()
 	}
 	s := &Sender{Options: o, hooks: map[string]*hookState{}, deliveries: prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "waymark_webhooks_deliveries_total", Help: "Changes sent to webhooks, by whether the receiver took them.",
+		Name: "waymark_webhooks_deliveries_total", Help: "Changes sent to webhooks, by whether the receiver took them (delivered), would not have them (refused) or could not answer (failed).",
 	}, []string{"outcome"})}
 	s.client = http.Client{Timeout: o.Timeout, CheckRedirect: func(*http.Request, []*http.Request) error {
 		return http.ErrUseLastResponse // what is signed for one address goes to no other
@@ -115,13 +117,13 @@ func (s *Sender) round(ctx context.Context, program string, hook *tracker.Webhoo
 	key := program + "\x00" + HookID(hook)
 	state := s.hooks[key]
 	if state == nil {
-		state = &hookState{told: map[string]bool{}}
+		state = &hookState{told: map[string]bool{}, refusals: refusals{of: map[referral]refusal{}}}
 		s.hooks[key] = state
 	}
 	if s.Now().Before(state.resume) || ctx.Err() != nil {
 		return
 	}
-	pending, err := s.Store.PendingChanges(ctx, program, HookID(hook), hook.Events, roundMax)
+	pending, err := s.Store.PendingChanges(ctx, program, HookID(hook), hook.Events, roundMax+state.refusals.held)
 	if err == nil {
 		err = s.deliver(ctx, hook, state, pending)
 	}
@@ -137,44 +139,67 @@ func (s *Sender) round(ctx context.Context, program string, hook *tracker.Webhoo
 }
 
 // deliver sends changes in their order. One that fails holds up those after it
-// of the same referral, and after a few failures in a row all of them.
+// of the same referral: in this round where the receiver could not answer, and
+// all others, too, after a few such failures in a row; where it answered that it
+// will not have this one, until the referral's own time has come.
 func (s *Sender) deliver(ctx context.Context, hook *tracker.Webhook, state *hookState, pending []Change) error {
-	told := map[string]bool{}
-	held := map[[2]string]bool{}
-	var failed error
-	inRow := 0
+	told, failed, inRow := map[string]bool{}, map[referral]bool{}, 0
+	var first error
+	state.refusals.begin(s.Now())
 	for i := range pending {
 		c := &pending[i]
 		if state.told[c.ID] {
 			told[c.ID] = true
 			continue
 		}
-		if held[c.subject()] || inRow == strikes {
+		if state.refusals.holds(c.referral()) || failed[c.referral()] || inRow == strikes {
 			continue
 		}
 		if err := s.send(ctx, hook, c); err != nil {
+			first = cmp.Or(first, err)
+			if errors.Is(err, errRefused) {
+				state.refusals.add(c.referral(), s.Backoff)
+				s.deliveries.WithLabelValues("refused").Inc()
+				inRow = 0
+				continue
+			}
+			failed[c.referral()] = true
 			s.deliveries.WithLabelValues("failed").Inc()
-			held[c.subject()], failed = true, errors.Join(failed, err)
 			inRow++
 			continue
 		}
 		inRow = 0
+		state.refusals.forget(c.referral())
 		s.deliveries.WithLabelValues("delivered").Inc()
 		told[c.ID] = true
-		payload, err := delivered(hook, c, s.Now()).MarshalVT()
-		if err == nil {
-			err = s.Sink.Append(ctx, payload)
-		}
-		if err != nil {
+		if err := s.log(ctx, hook, c); err != nil {
 			state.told = told
-			return fmt.Errorf("log that %s was told of %s: %w", hook.URL, c.ID, err)
+			return err
 		}
 	}
 	state.told = told // what is no longer pending is in the log
-	return failed
+	state.refusals.end()
+	if len(failed) == 0 && first != nil {
+		s.Logger.Warn("a webhook refused changes; each is tried again, and others of its referral wait", "program", pending[0].Program, "url", hook.URL, "held", state.refusals.held, "error", first)
+		return nil
+	}
+	return first
 }
 
-// send sends one change. Any answer but a success is an error.
+// log writes down that a hook was told of a change.
+func (s *Sender) log(ctx context.Context, hook *tracker.Webhook, c *Change) error {
+	payload, err := delivered(hook, c, s.Now()).MarshalVT()
+	if err == nil {
+		err = s.Sink.Append(ctx, payload)
+	}
+	if err != nil {
+		return fmt.Errorf("log that %s was told of %s: %w", hook.URL, c.ID, err)
+	}
+	return nil
+}
+
+// send sends one change. Any answer but a success is an error, errRefused where
+// it is about this change and not about the receiver.
 func (s *Sender) send(ctx context.Context, hook *tracker.Webhook, c *Change) error {
 	body := c.body()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, hook.URL, bytes.NewReader(body))
@@ -191,8 +216,12 @@ func (s *Sender) send(ctx context.Context, hook *tracker.Webhook, c *Change) err
 	}
 	defer answer.Body.Close()
 	io.CopyN(io.Discard, answer.Body, 4<<10) // so that the connection can be used again
-	if answer.StatusCode < 200 || answer.StatusCode > 299 {
+	switch answer.StatusCode {
+	case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		return fmt.Errorf("tell %s of %s: it answered %s", hook.URL, c.ID, answer.Status)
+	}
+	if answer.StatusCode < 200 || answer.StatusCode > 299 {
+		return fmt.Errorf("tell %s of %s: %w: it answered %s", hook.URL, c.ID, errRefused, answer.Status)
 	}
 	return nil
 }

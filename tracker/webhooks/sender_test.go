@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -193,6 +194,55 @@ func TestSendAroundPoison(t *testing.T) {
 	stop()
 	if got := r.taken(); strings.Join(got, " ") != "b1 c1 c2" {
 		t.Errorf("got %v", got)
+	}
+}
+
+// More refused referrals than a round reads do not hide the others. Each is asked
+// for again when its time has come, and once it is taken, what waited behind it
+// follows in order.
+func TestSendPastRefusals(t *testing.T) {
+	var all []Change
+	for i := range roundMax + 100 {
+		all = append(all, Change{ID: fmt.Sprint("bad", i), Program: "p", Referee: fmt.Sprint("bad", i)}, Change{ID: fmt.Sprint("next", i), Program: "p", Referee: fmt.Sprint("bad", i)})
+	}
+	all = append(all, changes("a1", "b1", "a2")...)
+	d := &desk{changes: all, logged: map[string]bool{}}
+	var mended atomic.Bool
+	r := newReceiver(t, func(_ int, c Change) int {
+		if strings.HasPrefix(c.ID, "bad") && !mended.Load() {
+			return http.StatusUnprocessableEntity
+		}
+		return http.StatusOK
+	})
+	now := time.Unix(1_790_000_000, 0)
+	s := New(Options{Store: d, Sink: d, Backoff: time.Second, Now: func() time.Time { return now }, Logger: slog.New(slog.DiscardHandler)})
+	hook := &tracker.Webhook{URL: r.URL, Secret: secret}
+	for range 8 {
+		s.round(t.Context(), "p", hook)
+	}
+	if got := r.taken(); strings.Join(got, " ") != "a1 b1 a2" || r.calls != roundMax+100+3 {
+		t.Fatalf("took %v of %d requests", got, r.calls)
+	}
+	for _, wait := range []time.Duration{time.Second, time.Second, time.Second} { // the second wait is of two seconds
+		now = now.Add(wait)
+		s.round(t.Context(), "p", hook)
+	}
+	if want := 3*(roundMax+100) + 3; r.calls != want {
+		t.Fatalf("asked %d times, want %d", r.calls, want)
+	}
+	mended.Store(true)
+	now = now.Add(time.Hour)
+	for range 8 {
+		s.round(t.Context(), "p", hook)
+	}
+	got := r.taken()
+	if len(got) != len(all) || !slices.Equal(slices.Sorted(slices.Values(got)), slices.Compact(slices.Sorted(slices.Values(got)))) {
+		t.Fatalf("took %d of %d", len(got), len(all))
+	}
+	for i := range roundMax + 100 {
+		if slices.Index(got, fmt.Sprint("bad", i)) > slices.Index(got, fmt.Sprint("next", i)) {
+			t.Fatalf("next%d came before bad%d", i, i)
+		}
 	}
 }
 
