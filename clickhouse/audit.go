@@ -28,14 +28,19 @@ const (
 // auditSettings keep a large GROUP BY on disk beyond half a gigabyte.
 const auditSettings = "max_bytes_before_external_group_by = 536870912, max_bytes_before_external_sort = 536870912"
 
-// Holdings lists the places with rows in events. From is that of the rows
+// Holdings lists the places with rows in the raw tables. From is that of the rows
 // since a time, the zero time for all; To that of all rows.
 func (db *DB) Holdings(ctx context.Context, since time.Time) ([]tracker.Holding, error) {
 	var all []tracker.Holding
 	err := db.scan(ctx, `
-SELECT source, partition, countIf(stage = 'clicked' AND node != 0), countIf(stage != 'clicked' OR node = 0),
+SELECT source, partition, countIf(hit), countIf(NOT hit),
     if(countIf(time >= {since:DateTime64(3, 'UTC')}) = 0, max(offset) + 1, minIf(offset, time >= {since:DateTime64(3, 'UTC')})), max(offset) + 1
-FROM waymark.events
+FROM
+(
+    SELECT source, partition, offset, time, stage = 'clicked' AND node != 0 AS hit FROM waymark.events
+    UNION ALL
+    SELECT source, partition, offset, time, false FROM waymark.decisions
+)
 GROUP BY source, partition
 ORDER BY source, partition`, []any{clickhouse.Named("since", utc(auditSince(since)))}, func(rows driver.Rows) error {
 		var h tracker.Holding
@@ -47,7 +52,7 @@ ORDER BY source, partition`, []any{clickhouse.Named("since", utc(auditSince(sinc
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("ask ClickHouse for the partitions in events: %w", err)
+		return nil, fmt.Errorf("ask ClickHouse for the partitions of its rows: %w", err)
 	}
 	return all, nil
 }
@@ -120,7 +125,10 @@ func addOffsets(runs []tracker.OffsetRun, run tracker.OffsetRun) []tracker.Offse
 	return append(runs, run)
 }
 
-const placeRange = place + " AND offset >= {from:UInt64} AND offset < {to:UInt64}"
+const (
+	inRange    = " AND offset >= {from:UInt64} AND offset < {to:UInt64}"
+	placeRange = place + inRange
+)
 
 func rangeArgs(place tracker.Place, from, to int64) []any {
 	return placeArgs(place.Source, place.Partition, clickhouse.Named("from", fmt.Sprint(from)), clickhouse.Named("to", fmt.Sprint(to)))
@@ -150,7 +158,7 @@ func (db *DB) ordinalRuns(ctx context.Context, place tracker.Place, from, to int
 		firstOffset, lastOffset, offsets, ordinals, first, last uint64
 	}
 	var broken []chunk
-	err := db.scan(ctx, "SELECT node, min(offset), max(offset), uniqExact(offset), uniqExact(ordinal), min(ordinal), max(ordinal)"+placeRange+hitsOfNodes+
+	err := db.scan(ctx, "SELECT node, min(offset), max(offset), uniqExact(offset), uniqExact(ordinal), min(ordinal), max(ordinal)"+placeOfHits+inRange+hitsOfNodes+
 		" GROUP BY node, intDiv(offset, "+fmt.Sprint(auditChunk)+")", rangeArgs(place, from, to), func(rows driver.Rows) error {
 		var c chunk
 		if err := rows.Scan(&c.node, &c.firstOffset, &c.lastOffset, &c.offsets, &c.ordinals, &c.first, &c.last); err != nil {
@@ -167,7 +175,7 @@ func (db *DB) ordinalRuns(ctx context.Context, place tracker.Place, from, to int
 	}
 	for _, c := range broken {
 		args := append(rangeArgs(place, int64(c.firstOffset), int64(c.lastOffset)+1), clickhouse.Named("node", fmt.Sprint(c.node)))
-		err := db.scan(ctx, "SELECT ordinal, uniqExact(offset)"+placeRange+hitsOfNodes+" AND node = {node:UInt16} GROUP BY ordinal ORDER BY ordinal", args, func(rows driver.Rows) error {
+		err := db.scan(ctx, "SELECT ordinal, uniqExact(offset)"+placeOfHits+inRange+hitsOfNodes+" AND node = {node:UInt16} GROUP BY ordinal ORDER BY ordinal", args, func(rows driver.Rows) error {
 			var ordinal, offsets uint64
 			if err := rows.Scan(&ordinal, &offsets); err != nil {
 				return err
@@ -236,16 +244,24 @@ func (db *DB) HasHits(ctx context.Context, hits []tracker.NodeOrdinal) (map[trac
 	return has, nil
 }
 
-// The identity of an action, as migration 0005 and tracker.ActionIdentity spell
-// it. The audit takes it from events: action_ids is among what it checks.
+// identities are the actions, imported hits and decisions that have an identity,
+// as migration 0005 and tracker.ActionIdentity spell it. The audit takes it from
+// the raw tables: action_ids is among what it checks.
 const (
-	actionKey     = "concat(if(bitAnd(reasons, 128) = 0, '', 'u'), if(order_id != '', concat('o:', order_id), concat('i:', id)))"
-	withAnAction  = "(stage != 'clicked' OR node = 0) AND (order_id != '' OR id != '')" // imported hits too
-	actionKeyHash = "xxHash64(concat(event, '\\0', " + actionKey + "))"
+	identities = ` FROM
+(
+    SELECT event, concat(if(bitAnd(reasons, 128) = 0, '', 'u'), if(order_id != '', concat('o:', order_id), concat('i:', id))) AS key, program, time, source, partition, offset
+    FROM waymark.events
+    WHERE (stage != 'clicked' OR node = 0) AND (order_id != '' OR id != '')
+    UNION ALL
+    SELECT event, concat('i:', id) AS key, program, time, source, partition, offset
+    FROM waymark.decisions
+)`
+	identityHash = "xxHash64(concat(event, '\\0', key))"
 )
 
-// HasActions returns the identities of those actions in events that have the
-// event and key of one of ids, whatever their programme.
+// HasActions returns the identities of those actions and decisions that are
+// there and have the event and key of one of ids, whatever their programme.
 func (db *DB) HasActions(ctx context.Context, ids []tracker.ActionIdentity) ([]tracker.ActionIdentity, error) {
 	var has []tracker.ActionIdentity
 	for batch := range slices.Chunk(ids, seenBatch) {
@@ -255,8 +271,7 @@ func (db *DB) HasActions(ctx context.Context, ids []tracker.ActionIdentity) ([]t
 			wanted[id.RecordKey()] = true
 			list = append(list, fmt.Sprint(xxhash.Sum64String(id.RecordKey())))
 		}
-		err := db.scan(ctx, "SELECT DISTINCT event, "+actionKey+", program FROM waymark.events WHERE "+withAnAction+" AND "+actionKeyHash+
-			" IN ("+strings.Join(list, ",")+")", nil, func(rows driver.Rows) error {
+		err := db.scan(ctx, "SELECT DISTINCT event, key, program"+identities+" WHERE "+identityHash+" IN ("+strings.Join(list, ",")+")", nil, func(rows driver.Rows) error {
 			var id tracker.ActionIdentity
 			err := rows.Scan(&id.Event, &id.Key, &id.Program)
 			if wanted[id.RecordKey()] { // else another with the same hash
@@ -271,21 +286,21 @@ func (db *DB) HasActions(ctx context.Context, ids []tracker.ActionIdentity) ([]t
 	return has, nil
 }
 
-// RepeatedActions yields the rows of actions that stand in events under one
-// identity more than once and, unless since is the zero time, one of them since
+// RepeatedActions yields the rows of actions and decisions that are there under
+// one identity more than once and, unless since is the zero time, one of them since
 // then. Rows of one event and key come together; copies of one row are one.
 func (db *DB) RepeatedActions(ctx context.Context, since time.Time, yield func(tracker.ActionRow) error) error {
 	var actions uint64
-	if err := db.conn.QueryRow(ctx, "SELECT count() FROM waymark.events WHERE "+withAnAction).Scan(&actions); err != nil {
+	if err := db.conn.QueryRow(ctx, "SELECT count()"+identities).Scan(&actions); err != nil {
 		return fmt.Errorf("count the actions in ClickHouse: %w", err)
 	}
 	shares := actions/auditRows + 1
 	for share := range shares {
-		repeated := fmt.Sprintf("SELECT %s FROM waymark.events WHERE %s AND %s %% %d = %d GROUP BY event, %s "+
+		repeated := fmt.Sprintf("SELECT %s%s WHERE %[1]s %% %[3]d = %[4]d GROUP BY event, key "+
 			"HAVING count() > 1 AND (count() > uniqExact(program) OR countIf(program = '') > 0) AND max(time) >= {since:DateTime64(3, 'UTC')}",
-			actionKeyHash, withAnAction, actionKeyHash, shares, share, actionKey)
-		err := db.scan(ctx, "SELECT DISTINCT event, "+actionKey+" AS key, program, source, partition, offset FROM waymark.events WHERE "+withAnAction+
-			" AND "+actionKeyHash+" IN ("+repeated+") ORDER BY event, key, source, partition, offset SETTINGS "+auditSettings,
+			identityHash, identities, shares, share)
+		err := db.scan(ctx, "SELECT DISTINCT event, key, program, source, partition, offset"+identities+" WHERE "+identityHash+
+			" IN ("+repeated+") ORDER BY event, key, source, partition, offset SETTINGS "+auditSettings,
 			[]any{clickhouse.Named("since", utc(auditSince(since)))}, func(rows driver.Rows) error {
 				var row tracker.ActionRow
 				var partition uint16

@@ -3,7 +3,6 @@ package clickhouse
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strconv"
 	"time"
 
@@ -36,9 +35,6 @@ LIMIT {limit:UInt32}`,
 	if err != nil {
 		return nil, fmt.Errorf("read the audit log: %w", err)
 	}
-	page.Extra["cursor"] = ""
-	if len(page.Rows) == query.Limit {
-		page.Extra["cursor"] = page.Rows[len(page.Rows)-1][slices.Index(page.Columns, "cursor")]
-	}
+	endPage(page, query.Limit, "cursor")
 	return page, nil
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,17 +50,40 @@ func (db *DB) RebuildView(ctx context.Context, name string, of tracker.AuditRang
 	}
 	var replaced []string
 	for month := monthOf(from); month.Before(to); month = month.AddDate(0, 1, 0) {
-		var days []slice
-		for day := month; day.Before(month.AddDate(0, 1, 0)); day = day.AddDate(0, 0, 1) {
-			days = append(days, slice{from: day, to: day.AddDate(0, 0, 1)})
+		parts, err := db.partsOf(ctx, t, month)
+		if err != nil {
+			return replaced, err
 		}
 		partition := month.Format("200601")
-		if err := db.rebuildView(ctx, t, partition, days, still); err != nil {
+		if err := db.rebuildView(ctx, t, partition, parts, still); err != nil {
 			return replaced, err
 		}
 		replaced = append(replaced, partition)
 	}
 	return replaced, nil
+}
+
+// partsOf cuts a month between its days into as few parts as one query each
+// can take. They leave no gap, not even of days without events: what arrives
+// on such a day meanwhile must be seen.
+func (db *DB) partsOf(ctx context.Context, t *viewTarget, month time.Time) ([]slice, error) {
+	all, err := db.slices(ctx, t, month)
+	if err != nil {
+		return nil, err
+	}
+	whole := slice{from: month, to: month.AddDate(0, 1, 0)}
+	rest := slices.DeleteFunc(all, func(s slice) bool { return !s.from.Before(whole.to) })
+	var parts []slice
+	for part := whole; part.from.Before(whole.to); part = (slice{from: part.to, to: whole.to}) {
+		if len(rest) > 0 {
+			_, rest = t.span(rest)
+		}
+		if len(rest) > 0 {
+			part.to = rest[0].from
+		}
+		parts = append(parts, part)
+	}
+	return parts, nil
 }
 
 func monthOf(t time.Time) time.Time {
@@ -71,7 +95,7 @@ func (db *DB) rebuildView(ctx context.Context, t *viewTarget, partition string, 
 	columns := strings.Join(t.columns, ", ")
 	var fill []string
 	for _, s := range parts {
-		fill = append(fill, "SELECT "+columns+" FROM ("+t.query+")"+t.ofShare(s)+t.settings(s))
+		fill = append(fill, "SELECT "+columns+" FROM ("+t.query()+")"+t.ofShare(s)+t.settings(s))
 	}
 	return db.replacePartition(ctx, t.name, columns, partition, fill, func(ctx context.Context) (func(context.Context) (bool, error), error) {
 		return db.watch(ctx, t, parts, still)
@@ -129,7 +153,7 @@ func (db *DB) tryReplace(ctx context.Context, table, columns, partition string, 
 	return !disturbed, err
 }
 
-// RemoveRows takes rows out of events that stand there too often. The view
+// RemoveRows takes rows out of the raw tables that stand there too often. The view
 // targets stay as they are: what they counted twice, the audit of the views
 // finds.
 func (db *DB) RemoveRows(ctx context.Context, surplus []tracker.SurplusRows, still Stillness) error {
@@ -143,24 +167,35 @@ func (db *DB) RemoveRows(ctx context.Context, surplus []tracker.SurplusRows, sti
 		}
 	}
 	isDoubled, isGone := "("+strings.Join(doubled, " OR ")+")", "("+strings.Join(gone, " OR ")+")"
+	for _, table := range rawTables {
+		if err := db.removeRows(ctx, table.name, isDoubled, isGone, still); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// removeRows takes rows out of one table: all but one of each offset that is
+// doubled, and all that should be gone.
+func (db *DB) removeRows(ctx context.Context, table, isDoubled, isGone string, still Stillness) error {
 	var months []uint32
-	err := db.scan(repairContext(ctx), "SELECT DISTINCT toYYYYMM(time) FROM waymark.events WHERE "+isDoubled+" OR "+isGone, nil, func(rows driver.Rows) error {
+	err := db.scan(repairContext(ctx), "SELECT DISTINCT toYYYYMM(time) FROM waymark."+table+" WHERE "+isDoubled+" OR "+isGone, nil, func(rows driver.Rows) error {
 		var month uint32
 		err := rows.Scan(&month)
 		months = append(months, month)
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("look up the months of repeated rows: %w", err)
+		return fmt.Errorf("look up the months of repeated rows in %s: %w", table, err)
 	}
-	names, err := db.storedColumns(ctx, "events")
+	names, err := db.storedColumns(ctx, table)
 	if err != nil {
 		return err
 	}
 	columns := strings.Join(names, ", ")
 	for _, month := range months {
-		ofMonth := fmt.Sprintf("SELECT %s FROM waymark.events WHERE toYYYYMM(time) = %d AND NOT %s AND ", columns, month, isGone)
-		if err := db.replacePartition(ctx, "events", columns, fmt.Sprint(month), []string{
+		ofMonth := fmt.Sprintf("SELECT %s FROM waymark.%s WHERE toYYYYMM(time) = %d AND NOT %s AND ", columns, table, month, isGone)
+		if err := db.replacePartition(ctx, table, columns, fmt.Sprint(month), []string{
 			ofMonth + "NOT " + isDoubled,
 			ofMonth + isDoubled + " LIMIT 1 BY source, partition, offset SETTINGS " + auditSettings,
 		}, still.Watch); err != nil {

@@ -8,34 +8,24 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
 	"waymark/tracker"
 )
 
-// viewTarget is a table that a materialised view on events fills, with what it
+// viewTarget is a table that materialised views on raw tables fill, with what it
 // takes to bring rows of the table, and rows of the view's query, to one form:
 // grouped by keys, with measures merged. Everything comes from the database
 // itself, so a view of a later migration is audited without being listed here.
 type viewTarget struct {
 	name     string
-	query    string   // of the view
+	raw      []string // tables that the views read
+	queries  []string // of the views
 	time     string   // column by whose month the table is partitioned, "" for none
 	step     string   // what a row of it counts at most: "hour", "day" or "month"
 	keys     []string // expressions
 	measures []string
 	columns  []string // as they are stored
-}
-
-// ViewTargets lists the tables that the audit of views compares.
-func (db *DB) ViewTargets(ctx context.Context) ([]string, error) {
-	targets, err := db.viewTargets(ctx)
-	names := make([]string, len(targets))
-	for i, t := range targets {
-		names[i] = t.name
-	}
-	return names, err
 }
 
 // targetOf finds the target in the statement that made a view. A refreshable
@@ -45,32 +35,38 @@ var targetOf = regexp.MustCompile("^CREATE MATERIALIZED VIEW \\S+ TO `?waymark`?
 func (db *DB) viewTargets(ctx context.Context) ([]viewTarget, error) {
 	var targets []viewTarget
 	err := db.scan(ctx, `
-SELECT create_table_query, as_select
-FROM system.tables
-WHERE database = 'waymark' AND engine = 'MaterializedView'
-    AND has((SELECT any(dependencies_table) FROM system.tables WHERE database = 'waymark' AND name = 'events'), name)
-ORDER BY name`, nil, func(rows driver.Rows) error {
-		var create, query string
-		if err := rows.Scan(&create, &query); err != nil {
+SELECT d.raw, v.create_table_query, v.as_select
+FROM system.tables AS v
+INNER JOIN
+(
+    SELECT name AS raw, arrayJoin(dependencies_table) AS view
+    FROM system.tables
+    WHERE database = 'waymark' AND name IN ('events', 'decisions')
+) AS d ON d.view = v.name
+WHERE v.database = 'waymark' AND v.engine = 'MaterializedView'
+ORDER BY v.name`, nil, func(rows driver.Rows) error {
+		var raw, create, query string
+		if err := rows.Scan(&raw, &create, &query); err != nil {
 			return err
 		}
-		if found := targetOf.FindStringSubmatch(create); found != nil {
-			targets = append(targets, viewTarget{name: found[1], query: query})
+		found := targetOf.FindStringSubmatch(create)
+		if found == nil {
+			return nil
 		}
+		i := slices.IndexFunc(targets, func(t viewTarget) bool { return t.name == found[1] })
+		if i < 0 {
+			i, targets = len(targets), append(targets, viewTarget{name: found[1]})
+		}
+		targets[i].raw, targets[i].queries = append(targets[i].raw, raw), append(targets[i].queries, query)
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("ask ClickHouse for the views on events: %w", err)
+		return nil, fmt.Errorf("ask ClickHouse for the views on events and decisions: %w", err)
 	}
 	if len(targets) == 0 {
-		return nil, fmt.Errorf("ask ClickHouse for the views on events: there are none; run `waymark migrate` first")
+		return nil, fmt.Errorf("ask ClickHouse for the views on events and decisions: there are none; run `waymark migrate` first")
 	}
-	for i := range targets {
-		if err := db.describe(ctx, &targets[i]); err != nil {
-			return nil, err
-		}
-	}
-	return targets, nil
+	return targets, db.describe(ctx, targets)
 }
 
 var (
@@ -80,40 +76,59 @@ var (
 	replicate = regexp.MustCompile(`^(Replicated|Shared)`)
 )
 
-// describe reads how the rows of a target merge.
-func (db *DB) describe(ctx context.Context, t *viewTarget) error {
-	var engine, partition string
-	table := []any{clickhouse.Named("table", t.name)}
-	if err := db.conn.QueryRow(ctx, "SELECT engine, partition_key FROM system.tables WHERE database = 'waymark' AND name = {table:String}", table...).
-		Scan(&engine, &partition); err != nil {
-		return fmt.Errorf("ask ClickHouse for table %s: %w", t.name, err)
-	}
-	engine = replicate.ReplaceAllString(engine, "")
-	month := byMonth.FindStringSubmatch(partition)
-	switch {
-	case month != nil:
-		t.time, t.step = month[1], "hour"
-	case partition != "":
-		return fmt.Errorf("audit table %s: it is partitioned by %s; only months of the events' time, toYYYYMM(…), are known here", t.name, partition)
-	}
-	return db.scan(ctx, `
-SELECT name, type, is_in_sorting_key
-FROM system.columns
-WHERE database = 'waymark' AND table = {table:String} AND default_kind IN ('', 'DEFAULT')
-ORDER BY position`, table, func(rows driver.Rows) error {
-		var name, kind string
+// describe reads how the rows of targets merge. It asks for all at once, since
+// ClickHouse goes through the whole catalogue for each question.
+func (db *DB) describe(ctx context.Context, targets []viewTarget) error {
+	err := db.scan(ctx, `
+SELECT t.name, t.engine, t.partition_key, c.name, c.type, c.is_in_sorting_key
+FROM system.columns AS c
+INNER JOIN system.tables AS t ON t.database = c.database AND t.name = c.table
+WHERE c.database = 'waymark' AND t.database = 'waymark' AND c.default_kind IN ('', 'DEFAULT')
+ORDER BY t.name, c.position`, nil, func(rows driver.Rows) error {
+		var table, engine, partition, name, kind string
 		var key uint8
-		if err := rows.Scan(&name, &kind, &key); err != nil {
+		if err := rows.Scan(&table, &engine, &partition, &name, &kind, &key); err != nil {
 			return err
 		}
-		switch {
-		case name == t.time && name == "month": // its type would do for days, too
-			t.step = "month"
-		case name == t.time && kind == "Date":
-			t.step = "day"
+		for i := range targets {
+			if targets[i].name != table {
+				continue
+			}
+			if err := targets[i].partitionBy(partition, name, kind); err != nil {
+				return err
+			}
+			if err := targets[i].addColumn(replicate.ReplaceAllString(engine, ""), name, kind, key == 1); err != nil {
+				return err
+			}
 		}
-		return t.addColumn(engine, name, kind, key == 1)
+		return nil
 	})
+	if err != nil {
+		return fmt.Errorf("ask ClickHouse for the columns of the targets of views: %w", err)
+	}
+	for _, t := range targets {
+		if len(t.columns) == 0 {
+			return fmt.Errorf("ask ClickHouse for the columns of table %s: there is no such table", t.name)
+		}
+	}
+	return nil
+}
+
+// partitionBy takes the time of a target from its partitions and their column.
+func (t *viewTarget) partitionBy(partition, column, kind string) error {
+	month := byMonth.FindStringSubmatch(partition)
+	switch {
+	case month == nil && partition != "":
+		return fmt.Errorf("audit table %s: it is partitioned by %s; only months of the events' time, toYYYYMM(…), are known here", t.name, partition)
+	case month == nil || column != month[1]:
+	case column == "month": // its type would do for days, too
+		t.time, t.step = column, "month"
+	case kind == "Date":
+		t.time, t.step = column, "day"
+	default:
+		t.time, t.step = column, "hour"
+	}
+	return nil
 }
 
 // addColumn says how a column takes part. Values are cast to the type of the
@@ -145,6 +160,7 @@ func (t *viewTarget) addColumn(engine, name, kind string, key bool) error {
 // where time is no column, a share of the first key.
 type slice struct {
 	from, to      time.Time
+	rows          uint64 // of events and the target in a range of time
 	share, shares uint64
 }
 
@@ -173,7 +189,19 @@ func (t *viewTarget) stored(s slice) string {
 	return t.merge("waymark." + t.name + t.ofShare(s))
 }
 
-func (t *viewTarget) recounted(s slice) string { return t.merge("(" + t.query + ")" + t.ofShare(s)) }
+func (t *viewTarget) recounted(s slice) string { return t.merge("(" + t.query() + ")" + t.ofShare(s)) }
+
+// query gives what the views would fill the target with.
+func (t *viewTarget) query() string {
+	if len(t.queries) == 1 {
+		return t.queries[0]
+	}
+	var all []string // a view finds the columns by name, UNION ALL by place
+	for _, query := range t.queries {
+		all = append(all, "SELECT "+strings.Join(t.columns, ", ")+" FROM ("+query+")")
+	}
+	return strings.Join(all, " UNION ALL ")
+}
 
 func (t *viewTarget) ofShare(s slice) string {
 	if s.shares < 2 {
@@ -182,13 +210,17 @@ func (t *viewTarget) ofShare(s slice) string {
 	return fmt.Sprintf(" WHERE cityHash64(%s) %% %d = %d", t.columns[0], s.shares, s.share)
 }
 
-// settings restrict the view's query to the events of a slice. Rewriting the
+// settings restrict the views' queries to the raw rows of a slice. Rewriting a
 // query was rejected: what is compared must be what fills the target.
 func (t *viewTarget) settings(s slice) string {
 	settings := " SETTINGS " + auditSettings
 	if t.time != "" {
 		filter := fmt.Sprintf("time >= %s AND time < %s", literal(s.from), literal(s.to))
-		settings += ", additional_table_filters = {'waymark.events': '" + strings.ReplaceAll(filter, "'", "''") + "'}"
+		var filters []string
+		for _, raw := range t.raw {
+			filters = append(filters, "'waymark."+raw+"': '"+strings.ReplaceAll(filter, "'", "''")+"'")
+		}
+		settings += ", additional_table_filters = {" + strings.Join(filters, ", ") + "}"
 	}
 	return settings
 }
@@ -206,12 +238,13 @@ func (t *viewTarget) rangeOf(s slice) tracker.AuditRange {
 }
 
 // slices lists what to compare: each day (of a target by month, each month)
-// that the target or events has, or shares of the keys, few enough at a time
+// that the target or its raw tables have, or shares of the keys, few enough at a time
 // for the memory.
 func (db *DB) slices(ctx context.Context, t *viewTarget, since time.Time) ([]slice, error) {
 	if t.time == "" {
 		var rows, actions uint64
-		err := db.conn.QueryRow(ctx, "SELECT (SELECT count() FROM waymark."+t.name+"), (SELECT count() FROM waymark.events WHERE stage != 'clicked')").Scan(&rows, &actions)
+		err := db.conn.QueryRow(ctx, "SELECT (SELECT count() FROM waymark."+t.name+"), "+
+			"(SELECT count() FROM waymark.events WHERE stage != 'clicked') + (SELECT count() FROM waymark.decisions)").Scan(&rows, &actions)
 		if err != nil {
 			return nil, fmt.Errorf("count the rows of %s: %w", t.name, err)
 		}
@@ -226,21 +259,21 @@ func (db *DB) slices(ctx context.Context, t *viewTarget, since time.Time) ([]sli
 	if t.step == "month" {
 		first, months, start = monthOf(first), 1, "toStartOfMonth"
 	}
+	ofTable := func(table, column string) string {
+		return fmt.Sprintf("SELECT toDateTime(%s(%s), 'UTC') AS day, count() AS rows FROM waymark.%s WHERE %[2]s >= %[4]s GROUP BY day", start, column, table, literal(first))
+	}
+	tables := []string{ofTable(t.name, t.time)}
+	for _, raw := range t.raw {
+		tables = append(tables, ofTable(raw, "time"))
+	}
 	var days []slice
-	err := db.scan(ctx, fmt.Sprintf(`
-SELECT DISTINCT day
-FROM
-(
-    SELECT toDateTime(%[1]s(time), 'UTC') AS day FROM waymark.events WHERE time >= %[2]s
-    UNION ALL
-    SELECT toDateTime(%[1]s(%[3]s), 'UTC') FROM waymark.%[4]s WHERE %[3]s >= %[2]s
-)
-ORDER BY day`, start, literal(first), t.time, t.name), nil, func(rows driver.Rows) error {
+	err := db.scan(ctx, "SELECT day, sum(rows) FROM ("+strings.Join(tables, " UNION ALL ")+") GROUP BY day ORDER BY day", nil, func(rows driver.Rows) error {
 		var day time.Time
-		err := rows.Scan(&day)
+		var n uint64
+		err := rows.Scan(&day, &n)
 		from := day.UTC()
 		to := from.AddDate(0, months, 1-min(months, 1))
-		days = append(days, slice{from: from, to: to})
+		days = append(days, slice{from: from, to: to, rows: n})
 		return err
 	})
 	if err != nil {
@@ -263,29 +296,44 @@ type Stillness interface {
 // ingest writes, and how often a rebuild is begun anew for the same reason.
 const stillAttempts = 3
 
-// AuditView compares a view target with a recount from events: the days since
-// a time, the zero time for all. A target without months has no time to go by
-// and is compared whole, from the actions alone. The first result sums up; one
-// follows for each day that is not as it should be, or for each hour of a day
-// that ingest writes to.
-func (db *DB) AuditView(ctx context.Context, name string, since time.Time, still Stillness) ([]tracker.AuditResult, error) {
-	t, err := db.viewTarget(ctx, name)
+// AuditViews compares the targets of all views with a recount from events, in
+// order of the views' names: the days since a time, the zero time for all. A
+// target without months has no time to go by and is compared whole, from the
+// actions alone. Of each target the first result sums up; one follows for each
+// day that is not as it should be, or for each hour of a day that ingest
+// writes to.
+func (db *DB) AuditViews(ctx context.Context, since time.Time, still Stillness) ([]tracker.AuditResult, error) {
+	targets, err := db.viewTargets(ctx)
 	if err != nil {
 		return nil, err
 	}
+	var all []tracker.AuditResult
+	for i := range targets {
+		results, err := db.auditView(ctx, &targets[i], since, still)
+		if err != nil {
+			return nil, fmt.Errorf("compare %s with events: %w", targets[i].name, err)
+		}
+		all = append(all, results...)
+	}
+	return all, nil
+}
+
+func (db *DB) auditView(ctx context.Context, t *viewTarget, since time.Time, still Stillness) ([]tracker.AuditResult, error) {
 	all, err := db.slices(ctx, t, since)
 	if err != nil {
 		return nil, err
 	}
-	sum := tracker.AuditResult{What: name, Range: t.rangeOf(slice{}), Verdict: tracker.AuditOK}
+	sum := tracker.AuditResult{What: t.name, Range: t.rangeOf(slice{}), Verdict: tracker.AuditOK}
 	if len(all) > 0 {
 		sum.Range = t.rangeOf(slice{from: all[0].from, to: all[len(all)-1].to})
 	}
 	var lines []tracker.AuditResult
-	for _, s := range all {
-		results, err := db.auditSlice(ctx, t, s, still)
+	for rest := all; len(rest) > 0; {
+		var span []slice
+		span, rest = t.span(rest)
+		results, err := db.auditSpan(ctx, t, span, still)
 		if err != nil {
-			return nil, fmt.Errorf("compare %s with events: %w", name, err)
+			return nil, err
 		}
 		for _, r := range results {
 			sum.Expected, sum.Found = sum.Expected+r.Expected, sum.Found+r.Found
@@ -303,6 +351,40 @@ func (db *DB) AuditView(ctx context.Context, name string, since time.Time, still
 		return []tracker.AuditResult{sum}, nil
 	}
 	return append([]tracker.AuditResult{sum}, lines...), nil
+}
+
+// spanRows is how many rows of events and the target are compared at a time
+// where days are small: to plan the query of a view costs as much as to run it
+// over some ten thousand rows.
+const spanRows = 100_000
+
+// span cuts as many slices from the front of a list as are compared at a time.
+func (t *viewTarget) span(all []slice) (span, rest []slice) {
+	n, rows := 1, all[0].rows
+	for t.time != "" && n < len(all) && rows+all[n].rows <= spanRows {
+		rows += all[n].rows
+		n++
+	}
+	return all[:n], all[n:]
+}
+
+// auditSpan compares slices at once, and each by itself if they differ.
+func (db *DB) auditSpan(ctx context.Context, t *viewTarget, span []slice, still Stillness) ([]tracker.AuditResult, error) {
+	if len(span) > 1 {
+		result, err := db.compare(ctx, t, slice{from: span[0].from, to: span[len(span)-1].to})
+		if err != nil || result.Verdict == tracker.AuditOK {
+			return []tracker.AuditResult{result}, err
+		}
+	}
+	var all []tracker.AuditResult
+	for _, s := range span {
+		results, err := db.auditSlice(ctx, t, s, still)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, results...)
+	}
+	return all, nil
 }
 
 func (db *DB) viewTarget(ctx context.Context, name string) (*viewTarget, error) {

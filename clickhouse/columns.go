@@ -11,7 +11,7 @@ import (
 	"waymark/tracker/wire"
 )
 
-// column is a column of events: its type, and how it takes rows of a block.
+// column is a column of a raw table: its type, and how it takes rows of a block.
 type column struct {
 	name, kind string
 	items      int // 1 for arrays, 2 for maps

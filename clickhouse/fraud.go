@@ -14,9 +14,18 @@ import (
 )
 
 // FraudMark changes whenever there is news about a referral: an action, a
-// version of a programme. It is that of the rewards, whose own entries change
-// it, too; what follows is one look that finds nothing.
-func (db *DB) FraudMark(ctx context.Context) (string, error) { return db.RewardsMark(ctx) }
+// version of a programme. It stays "" while no programme is watched, so that who
+// guards nothing never pays for a look.
+func (db *DB) FraudMark(ctx context.Context) (string, error) {
+	var watched uint64
+	if err := db.conn.QueryRow(ctx, "SELECT count() FROM waymark.fraud_watched").Scan(&watched); err != nil {
+		return "", fmt.Errorf("ask ClickHouse for the programmes that are watched for fraud: %w", err)
+	}
+	if watched == 0 {
+		return "", nil
+	}
+	return db.mark(ctx)
+}
 
 // fraudColumns are those that scanFraud reads.
 const fraudColumns = `program, id, referrer, referrer_type, referee, referred_at, entry, n, time, actor, score, risk, action,
@@ -46,18 +55,18 @@ FROM
             true AS present, program, id, referrer, referrer_type, referee, referred_at, score, risk, action, signals,
             CAST(measured AS Array(Tuple(signal String, value Float64, threshold Float64, weight Float64, triggered Bool))) AS measured, version, 0 AS next
         FROM waymark.fraud_scores AS s
+        WHERE s.program IN (SELECT w.program FROM waymark.fraud_watched AS w)
         UNION ALL
         SELECT
             false, program, id, any(e.referrer), argMax(e.referrer_type, e.n), any(e.referee), argMax(e.referred_at, e.n),
             argMax(e.score, e.n), argMax(e.risk, e.n), argMax(e.action, e.n), argMax(e.signals, e.n), argMax(e.measured, e.n), argMax(e.version, e.n), max(e.n) + 1
         FROM waymark.fraud_entries AS e
-        WHERE e.entry = 'assessment'
+        WHERE e.entry = 'assessment' AND e.program IN (SELECT w.program FROM waymark.fraud_watched AS w)
         GROUP BY program, id
     ) AS u
     GROUP BY u.program, u.id
 )
-WHERE (unknown OR if(still, logged != result, logged.2 != ''))
-    AND program IN (SELECT program FROM waymark.fraud_watched)
+WHERE unknown OR if(still, logged != result, logged.2 != '')
 ORDER BY program, id
 LIMIT {limit:UInt32}`, clickhouse.Named("limit", strconv.Itoa(limit)))
 	if err != nil {

@@ -3,7 +3,6 @@ package clickhouse
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strconv"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -14,7 +13,7 @@ import (
 )
 
 // FraudReferrals returns a page of the view fraud, the highest scores first.
-// Where there may be more, Extra has the cursor of the next page, else "".
+// See endPage for the next page.
 func (db *DB) FraudReferrals(ctx context.Context, query tracker.FraudQuery) (*tracker.Report, error) {
 	page, err := db.table(ctx, `
 SELECT
@@ -30,16 +29,7 @@ LIMIT {limit:UInt32}`,
 	if err != nil {
 		return nil, fmt.Errorf("list referrals by fraud: %w", err)
 	}
-	page.Extra["cursor"] = ""
-	if column := slices.Index(page.Columns, "cursor"); column >= 0 { // over HTTP, an answer without rows has no columns
-		if len(page.Rows) == query.Limit {
-			page.Extra["cursor"] = page.Rows[len(page.Rows)-1][column]
-		}
-		page.Columns = page.Columns[:column]
-		for i := range page.Rows {
-			page.Rows[i] = page.Rows[i][:column]
-		}
-	}
+	endPage(page, query.Limit, "cursor")
 	return page, nil
 }
 

@@ -362,7 +362,7 @@ func TestFraudLog(t *testing.T) {
 	}
 	checkFraudReport(t, db)
 	decideInTurns(t, db, a)
-	audit, err := db.AuditView(testContext(t), "fraud_entries", time.Time{}, &interloper{db: db})
+	audit, err := auditOf(t, db, "fraud_entries", &interloper{db: db})
 	if err != nil || audit[0].Verdict != tracker.AuditOK || audit[0].Found != 36 {
 		t.Errorf("the audit of the log: %+v, %v", audit, err)
 	}

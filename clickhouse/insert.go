@@ -2,8 +2,9 @@ package clickhouse
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"strings"
+	"net/url"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 
@@ -38,38 +39,42 @@ func insertSettings(token string) clickhouse.Settings {
 	}
 }
 
-// InsertBlock puts the rows of a block into events and every view target,
-// exactly once for each token however often it is called. It returns nil only
+// InsertBlock puts the rows of a block into events, or into decisions, and every
+// view target, exactly once for each token however often it is called. It returns nil only
 // once all of them hold the block, and copies what it needs of the rows.
 func (db *DB) InsertBlock(ctx context.Context, block *tracker.Block) error {
+	table := rawTableOf(block)
 	ctx = clickhouse.Context(ctx,
 		clickhouse.WithSettings(insertSettings(block.Token)),
-		clickhouse.WithColumnNamesAndTypes(eventColumnTypes))
-	batch, err := db.conn.PrepareBatch(ctx, insertEvents)
+		clickhouse.WithColumnNamesAndTypes(table.types))
+	batch, err := db.conn.PrepareBatch(ctx, table.insert)
 	if err != nil {
 		return fmt.Errorf("prepare the insert of block %s: %w", block.Token, err)
 	}
 	defer batch.Close()
-	native := nativeBlocks.Get().(*nativeBlock)
+	native := table.blocks.Get().(*nativeBlock)
 	defer native.free()
 	native.fill(block)
 	if err := native.handOver(batch.Columns(), len(block.Rows)); err != nil {
 		return fmt.Errorf("prepare block %s: %w", block.Token, err)
 	}
 	if err := batch.Send(); err != nil {
-		return fmt.Errorf("insert block %s: %w", block.Token, err)
+		return fmt.Errorf("insert block %s: %w", block.Token, withoutQuery(err))
 	}
 	return nil
 }
 
-// insertEvents and eventColumnTypes describe the insert to the client, which
-// would otherwise ask the server for the types before each.
-var insertEvents, eventColumnTypes = func() (string, []clickhouse.ColumnNameAndType) {
-	var names []string
-	var types []clickhouse.ColumnNameAndType
-	for _, c := range eventColumns {
-		names = append(names, "`"+c.name+"`")
-		types = append(types, clickhouse.ColumnNameAndType{Name: c.name, Type: c.kind})
+// withoutQuery shortens an error of the connection, which says the whole address
+// that was asked: two thousand characters of settings and columns, in the log
+// for each block that waits.
+func withoutQuery(err error) error {
+	var failed *url.Error
+	if !errors.As(err, &failed) {
+		return err
 	}
-	return "INSERT INTO waymark.events (" + strings.Join(names, ", ") + ")", types
-}()
+	address, badURL := url.Parse(failed.URL)
+	if badURL != nil {
+		return failed.Err
+	}
+	return fmt.Errorf("reach ClickHouse at %s: %w", address.Host, failed.Err)
+}

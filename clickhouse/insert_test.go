@@ -1,9 +1,14 @@
 package clickhouse
 
 import (
+	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -78,10 +83,54 @@ func TestReasonsInSQL(t *testing.T) {
 	}
 }
 
+// decisionBlocks are some of each kind of decision.
+func decisionBlocks(count int) []*tracker.Block {
+	var blocks []*tracker.Block
+	for i := range count {
+		event := []string{"reward_entry", "fraud_assessment", "fraud_decision", "partner_change", "audit_entry"}[i%5]
+		blocks = append(blocks, &tracker.Block{
+			Token: fmt.Sprintf("99-3-%d of %d", i, count), Source: 99, Partition: 3, From: int64(i), To: int64(i) + 1, Decisions: true,
+			Rows: []tracker.Row{{Offset: int64(i), Event: &wire.Event{
+				Event: event, Program: "wedding", UserId: fmt.Sprint("s-", i), Id: fmt.Sprint(event, "/", i), Value: "-2.500001", Currency: "EUR",
+				TimeMs:     uint64(auditDay.UnixMilli()) + uint64(i)*86_400_000,
+				Properties: map[string]string{"entry": "earn", "reward": fmt.Sprint("r", i), "referrer": "a", "kind": "record", "n": "0"},
+			}}},
+		})
+	}
+	return blocks
+}
+
+// A decision is kept with all that it has, out of events, and under its identity.
+func TestInsertDecisions(t *testing.T) {
+	db := openTestDB(t)
+	insertAll(t, db, decisionBlocks(1))
+	got := ask(t, db, "SELECT *, (SELECT count() FROM waymark.events) FROM waymark.decisions")
+	want := []string{"reward_entry 2026-03-03 00:00:00 +0000 UTC wedding s-0 reward_entry/0 -2.500001 EUR map[entry:earn kind:record n:0 referrer:a reward:r0] 99 3 0 0"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	id := tracker.ActionIdentity{Program: "wedding", Event: "reward_entry", Key: "i:reward_entry/0"}
+	for before, want := range map[int64]int{0: 0, 1: 1} {
+		if seen, err := db.SeenActions(testContext(t), 99, 3, before, []tracker.ActionIdentity{id}); err != nil || len(seen) != want {
+			t.Errorf("before offset %d, %v is seen, %v", before, seen, err)
+		}
+	}
+	if has, err := db.HasActions(testContext(t), []tracker.ActionIdentity{id}); err != nil || len(has) != 1 || has[0] != id {
+		t.Errorf("has %v, %v", has, err)
+	}
+	if next, held, err := db.NextOffset(testContext(t), 99, 3); err != nil || next != 1 || !held {
+		t.Errorf("next offset %d, %v, %v", next, held, err)
+	}
+	if count, err := db.CountRange(testContext(t), 99, 3, 0, 9); err != nil || count != 1 {
+		t.Errorf("%d rows in the range, %v", count, err)
+	}
+}
+
 // viewTargets are the tables that an insert into events feeds, with what must
 // not change when a block comes again.
 var viewTargets = map[string]string{
 	"events":              "SELECT count(), sum(cityHash64(*)) FROM waymark.events",
+	"decisions":           "SELECT count(), sum(cityHash64(*)) FROM waymark.decisions",
 	"clicks_hourly":       "SELECT sum(hits), sum(gross), sum(valid), sum(unique) FROM waymark.clicks_hourly",
 	"link_clicks_daily":   "SELECT sum(hits), sum(gross), sum(valid), sum(unique) FROM waymark.link_clicks_daily",
 	"link_clicks_monthly": "SELECT sum(hits), sum(gross), sum(valid), sum(unique) FROM waymark.link_clicks_monthly",
@@ -111,14 +160,14 @@ func contents(t *testing.T, db *DB) map[string]string {
 func TestSameTokenAddsNothing(t *testing.T) {
 	db := openTestDB(t)
 	world := newWorld(1, 3000)
-	blocks := world.blocks(7)
+	blocks := append(world.blocks(7), decisionBlocks(10)...)
 	for _, block := range blocks {
 		if err := db.InsertBlock(testContext(t), block); err != nil {
 			t.Fatal(err)
 		}
 	}
 	want := contents(t, db)
-	if want["events"] == "0 0" || want["conversions"] == "0 0" {
+	if want["events"] == "0 0" || want["conversions"] == "0 0" || want["audit_entries"] == "0" {
 		t.Fatalf("nothing was inserted: %v", want)
 	}
 	for range 2 {
@@ -146,7 +195,7 @@ func TestSameTokenAddsNothing(t *testing.T) {
 // and others without; the same insert again must complete it.
 func TestReplayRepairsHalfAnInsert(t *testing.T) {
 	world := newWorld(2, 2000)
-	blocks := world.blocks(3)
+	blocks := append(world.blocks(3), decisionBlocks(5)...)
 	var want map[string]string
 	db := openTestDB(t)
 	for _, block := range blocks {
@@ -163,7 +212,7 @@ func TestReplayRepairsHalfAnInsert(t *testing.T) {
 			db := openTestDB(t)
 			exec(t, db, "CREATE TABLE waymark.trapped (x UInt8) ENGINE = MergeTree ORDER BY x")
 			for _, block := range blocks {
-				exec(t, db, "CREATE MATERIALIZED VIEW waymark."+trap+" TO waymark.trapped AS SELECT throwIf(event != '') AS x FROM waymark.events")
+				exec(t, db, "CREATE MATERIALIZED VIEW waymark."+trap+" TO waymark.trapped AS SELECT throwIf(event != '') AS x FROM waymark."+rawTableOf(block).name)
 				if err := db.InsertBlock(testContext(t), block); err == nil {
 					t.Fatal("the trap did not close")
 				}
@@ -202,5 +251,20 @@ func TestBlockOfManyMonthsAndRows(t *testing.T) {
 	want := []string{"150000 24", "link 150000", "total 150000"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// TestInsertErrorIsShort: a connection that breaks is no reason to fill the log
+// with the names of all columns.
+func TestInsertErrorIsShort(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
+	defer server.Close()
+	_, err := http.Get(server.URL + "?query=INSERT+INTO+waymark.events")
+	got := withoutQuery(fmt.Errorf("batch sendStreamQuery: %w", err))
+	if want := "reach ClickHouse at " + strings.TrimPrefix(server.URL, "http://") + ": EOF"; got.Error() != want || !errors.Is(got, io.EOF) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if other := errors.New("too many parts"); withoutQuery(other) != other {
+		t.Error("an answer of ClickHouse is not left as it is")
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
-	"sync"
 
 	"github.com/ClickHouse/ch-go/proto"
 	client "github.com/ClickHouse/clickhouse-go/v2/lib/column"
@@ -159,27 +158,19 @@ func (w *words) reset() {
 // nativeBlock is a block on its way, kept for the next one: 100,000 rows would
 // otherwise leave 50 MB of garbage.
 type nativeBlock struct {
-	columns []values // as eventColumns
+	table   *rawTable
+	columns []values // as those of the table
 	encoded []byte
 	source  bytes.Reader
 	reader  *proto.Reader // of source
 }
-
-var nativeBlocks = sync.Pool{New: func() any {
-	n := &nativeBlock{columns: make([]values, len(eventColumns))}
-	for i, c := range eventColumns {
-		n.columns[i].items = make([]values, c.items)
-	}
-	n.reader = proto.NewReader(&n.source)
-	return n
-}}
 
 // free gives n back without the text that it points to.
 func (n *nativeBlock) free() {
 	for i := range n.columns {
 		n.columns[i].reset()
 	}
-	nativeBlocks.Put(n)
+	n.table.blocks.Put(n)
 }
 
 // nativeStride is how many rows are taken at a time: their events stay in the
@@ -188,20 +179,20 @@ const nativeStride = 256
 
 // fill takes the rows of a block.
 func (n *nativeBlock) fill(block *tracker.Block) {
-	for i, c := range eventColumns {
+	for i, c := range n.table.columns {
 		n.columns[i].reserve(c.kind, len(block.Rows))
 	}
 	for from := 0; from < len(block.Rows); from += nativeStride {
 		rows := block.Rows[from:min(from+nativeStride, len(block.Rows))]
-		for i := range eventColumns {
-			eventColumns[i].add(&n.columns[i], block, rows)
+		for i := range n.table.columns {
+			n.table.columns[i].add(&n.columns[i], block, rows)
 		}
 	}
 }
 
 // handOver puts the values into the client's columns, which copy them.
 func (n *nativeBlock) handOver(columns []client.Interface, rows int) error {
-	for i, c := range eventColumns {
+	for i, c := range n.table.columns {
 		if err := n.columns[i].err; err != nil {
 			return fmt.Errorf("fill column %s: %w", c.name, err)
 		}

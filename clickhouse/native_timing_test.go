@@ -21,7 +21,7 @@ func BenchmarkNativeBlock(b *testing.B) {
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				native := nativeBlocks.Get().(*nativeBlock)
+				native := eventsTable.blocks.Get().(*nativeBlock)
 				native.fill(block)
 				if err := native.handOver(clientColumns(b), rows); err != nil {
 					b.Fatal(err)

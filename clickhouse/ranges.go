@@ -8,8 +8,15 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 )
 
-// place selects the rows of a Kafka partition.
-const place = " FROM waymark.events WHERE source = {source:UInt32} AND partition = {partition:UInt16}"
+// The rows of a Kafka partition lie in one of the raw tables, and the number of
+// its topic tells them from all others. place selects them wherever they are;
+// ClickHouse takes the conditions to each table, so that its indexes serve.
+const (
+	ofPlace      = " WHERE source = {source:UInt32} AND partition = {partition:UInt16}"
+	placeOfHits  = " FROM waymark.events" + ofPlace
+	placeColumns = "SELECT source, partition, offset FROM waymark."
+	place        = " FROM (" + placeColumns + "events UNION ALL " + placeColumns + "decisions)" + ofPlace
+)
 
 func placeArgs(source uint32, partition int32, more ...driver.NamedValue) []any {
 	args := []any{clickhouse.Named("source", fmt.Sprint(source)), clickhouse.Named("partition", fmt.Sprint(partition))}
@@ -33,7 +40,7 @@ func (db *DB) NextOffset(ctx context.Context, source uint32, partition int32) (i
 // Ordinals returns the largest ordinal of each node among the rows of a
 // partition with offset < before.
 func (db *DB) Ordinals(ctx context.Context, source uint32, partition int32, before int64) (map[uint16]uint64, error) {
-	rows, err := db.conn.Query(ctx, "SELECT node, max(ordinal)"+place+" AND offset < {before:UInt64} GROUP BY node",
+	rows, err := db.conn.Query(ctx, "SELECT node, max(ordinal)"+placeOfHits+" AND offset < {before:UInt64} GROUP BY node",
 		placeArgs(source, partition, clickhouse.Named("before", fmt.Sprint(before)))...)
 	if err != nil {
 		return nil, fmt.Errorf("ask ClickHouse for the ordinals of partition %d: %w", partition, err)

@@ -3,7 +3,9 @@ package clickhouse
 import (
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -15,9 +17,20 @@ import (
 // place of a row: source, partition, offset.
 func insertAt(t *testing.T, db *DB, source uint32, partition int32, rows ...tracker.Row) {
 	t.Helper()
-	token := fmt.Sprintf("%d-%d-%d", source, partition, rows[0].Offset)
-	if err := db.InsertBlock(testContext(t), &tracker.Block{Token: token, Source: source, Partition: partition, Rows: rows}); err != nil {
-		t.Fatal(err)
+	of := map[bool][]tracker.Row{}
+	for _, row := range rows {
+		decision := tracker.ReservedEvent(row.Event.Event)
+		of[decision] = append(of[decision], row)
+	}
+	for decisions, rows := range of {
+		block := &tracker.Block{Source: source, Partition: partition, Decisions: decisions, Rows: rows}
+		if decisions {
+			block.Source += 1000 // another topic
+		}
+		block.Token = fmt.Sprintf("%d-%d-%d", block.Source, partition, rows[0].Offset)
+		if err := db.InsertBlock(testContext(t), block); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -165,5 +178,26 @@ func TestCatalogKeepsTheLatest(t *testing.T) {
 	want := []string{"5 https://x.example/2 wm_click true false 1", "p 30 2"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// The rows of a place are found by the indexes of the raw tables: of a range of
+// offsets, none but its granules are read.
+func TestRangesUseTheIndex(t *testing.T) {
+	db := openTestDB(t)
+	for _, table := range []string{
+		"events (event, stage, time, source, partition, offset) SELECT 'click', 'clicked', toDateTime64('2026-03-01 00:00:00', 3, 'UTC') + toIntervalSecond(number)",
+		"decisions (event, time, source, partition, offset) SELECT 'audit_entry', toDateTime64('2026-03-01 00:00:00', 3, 'UTC') + toIntervalSecond(number)",
+	} {
+		exec(t, db, "INSERT INTO waymark."+table+", 1, 0, number FROM numbers(400000)")
+	}
+	plan := strings.Join(ask(t, db, "EXPLAIN indexes = 1 SELECT count() FROM ("+placeColumns+"events UNION ALL "+placeColumns+"decisions) WHERE source = 1 AND partition = 0 AND offset >= 70000 AND offset < 71000"), "\n")
+	for _, table := range []string{"waymark.events", "waymark.decisions"} {
+		_, of, _ := strings.Cut(plan, "ReadFromMergeTree ("+table+")")
+		of, _, _ = strings.Cut(of, "ReadFromMergeTree")
+		found := regexp.MustCompile(`Name: offsets[\s\S]*?Granules: (\d+)/(\d+)`).FindStringSubmatch(of)
+		if found == nil || found[1] == found[2] || len(found[1]) > 1 {
+			t.Errorf("%s: the index on offset spares too little: %v of\n%s", table, found, plan)
+		}
 	}
 }

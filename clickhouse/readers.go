@@ -35,7 +35,7 @@ func RowFilters(program string) (prepare []string, filters map[string]string) {
 	}
 	for _, table := range []string{
 		"clicks_hourly", "link_clicks_daily", "link_clicks_monthly", "visitor_sample", "links", "reward_entries", "fraud_entries",
-		"message_events", "partner_changes", "audit_entries",
+		"message_events", "partner_changes", "audit_entries", "decisions",
 	} {
 		filters["waymark."+table] = own
 	}

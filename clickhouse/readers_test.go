@@ -25,8 +25,9 @@ func testReaders() []engine.User {
 
 // notOwn are views that say of a programme alone something else than of it among all. To its reader the home of a user is what
 // the reader can know of it (whose actions without a programme stay hidden where it is another one), and nothing is final
-// before the last hit that it sees; attribution, which takes long, is asked with parameters.
-var notOwn = []string{"homes", "unsettled", "unsettled_paths", "unsettled_conversions", "arrivals", "attribution"}
+// before the last hit that it sees; attribution, which takes long, and predictions, which are of this moment, are asked with
+// parameters.
+var notOwn = []string{"homes", "unsettled", "unsettled_paths", "unsettled_conversions", "arrivals", "attribution", "predictions"}
 
 // ownCalls are views with parameters, asked of a reader and of the administrator alike.
 var ownCalls = []string{
@@ -37,6 +38,8 @@ var ownCalls = []string{
 	"SELECT * EXCEPT final_until FROM waymark.paths_between(program = %s, from = '2026-01-01 00:00:00', to = '2027-01-01 00:00:00', by = '', hits = 'valid')",
 	"SELECT * FROM waymark.ancestors(program = %s, party = 'u7', depth_max = 64)",
 	"SELECT * FROM waymark.descendants(program = %s, party = 'u7', depth_max = 64)",
+	"SELECT * FROM waymark.predict_partners(program = %s, until = '2026-04-04 00:00:00')",
+	"SELECT * FROM waymark.predict_campaigns(program = %s, until = '2026-04-04 00:00:00')",
 }
 
 // A table with a column program has a filter by it, or is hidden on purpose.

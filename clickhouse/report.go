@@ -184,6 +184,18 @@ var reports = []report{
 	},
 	{
 		info: tracker.ReportInfo{
+			Name:    "predictions",
+			Doc:     "What is to be expected at the end of the period, or now: by partner, the conversions and value that each referrer brings in the 30 days to ends_at (known: in the 90 days before); by campaign, how far those that run come by ends_at (known: so far) and the probability that they reach their targets. Beside them a naive baseline, as in the last 30 days or on at the same pace, and the errors of both on held_out cases that they had not seen (root mean square by partner, Brier's by campaign); winner has the smaller.",
+			By:      []string{"partner", "campaign"},
+			Columns: []string{"key", "program", "measure", "ends_at", "known", "target", "expected", "baseline", "probability", "baseline_probability", "winner", "model_error", "baseline_error", "held_out"},
+		},
+		by:    "partner",
+		file:  predictionsFile,
+		whole: true,
+		end:   endPredictions,
+	},
+	{
+		info: tracker.ReportInfo{
 			Name:    "rewards",
 			Doc:     "Rewards that were earned in the period, as they are now: amount is what was calculated; pending, eligible (before owed is deducted), paid and expired are of it; owed was paid for what was taken back later.",
 			By:      []string{"rule", "party", "campaign", "referrer_type", "program"},

@@ -380,7 +380,7 @@ func insertAll(t *testing.T, db *DB, blocks []*tracker.Block) {
 
 // ownWorlds are reports of what a world has not (ledgers, documents, mailers):
 // their recounts have worlds of their own.
-var ownWorlds = []string{"rewards", "fraud", "campaigns", "campaign_variants", "partners", "messages"}
+var ownWorlds = []string{"rewards", "fraud", "campaigns", "campaign_variants", "partners", "messages", "predictions"}
 
 // queries are every other report with every breakdown, over periods that begin and
 // end anywhere, in zones with and without whole hours.

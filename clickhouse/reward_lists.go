@@ -3,7 +3,6 @@ package clickhouse
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strconv"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -62,9 +61,6 @@ func (db *DB) rewardPage(ctx context.Context, query tracker.RewardQuery, column,
 	if err != nil {
 		return nil, fmt.Errorf("list rewards or payouts: %w", err)
 	}
-	page.Extra["cursor"] = ""
-	if len(page.Rows) == query.Limit {
-		page.Extra["cursor"] = page.Rows[len(page.Rows)-1][slices.Index(page.Columns, column)]
-	}
+	endPage(page, query.Limit, column)
 	return page, nil
 }

@@ -24,9 +24,6 @@ func (db *DB) RewardTerms(ctx context.Context, program string) (*rewards.Terms, 
 	if terms.Verdicts, err = db.Holds(ctx, program); err != nil {
 		return nil, err
 	}
-	if terms.Partners, err = db.rewardPartners(ctx, program); err != nil {
-		return nil, err
-	}
 	if terms.Partners, err = db.partnerTerms(ctx, program); err != nil {
 		return nil, err
 	}
@@ -35,34 +32,6 @@ func (db *DB) RewardTerms(ctx context.Context, program string) (*rewards.Terms, 
 		terms.Versions = append(terms.Versions, rewards.Version{Number: v.Version, Since: v.Program.EffectiveFrom, Program: &v.Program})
 	}
 	return terms, nil
-}
-
-// rewardPartners returns what the records of the partners said from when on.
-func (db *DB) rewardPartners(ctx context.Context, program string) (map[string][]rewards.Partner, error) {
-	partners := map[string][]rewards.Partner{}
-	err := db.scan(ctx, "SELECT partner, time, status IN ('suspended', 'terminated'), commission_rate FROM waymark.partner_history WHERE program = {program:String} ORDER BY partner, time, n",
-		[]any{clickhouse.Named("program", program)}, func(rows driver.Rows) error {
-			var party, rate string
-			var barred uint8
-			var p rewards.Partner
-			if err := rows.Scan(&party, &p.Since, &barred, &rate); err != nil {
-				return err
-			}
-			p.Barred = barred == 1
-			if rate != "" {
-				percent, err := decimal.NewFromString(rate)
-				if err != nil {
-					return fmt.Errorf("the commission rate of the partner %s: %w", party, err)
-				}
-				p.Percent = &percent
-			}
-			partners[party] = append(partners[party], p)
-			return nil
-		})
-	if err != nil {
-		return nil, fmt.Errorf("read the records of the partners of %s: %w", program, err)
-	}
-	return partners, nil
 }
 
 // RewardFacts returns the facts of a programme by which rewards are calculated:
@@ -89,7 +58,7 @@ LEFT ANY JOIN
     -- What the view has not: properties, and the value of what is unverified.
     SELECT source, partition, offset, properties, value
     FROM waymark.events
-    WHERE stage NOT IN ('clicked', 'invited') AND NOT decided AND (notEmpty(properties) OR bitAnd(reasons, 128) != 0)
+    WHERE stage NOT IN ('clicked', 'invited') AND (notEmpty(properties) OR bitAnd(reasons, 128) != 0)
 ) AS p ON p.source = a.source AND p.partition = a.partition AND p.offset = a.offset`+visits+`
 WHERE a.program = {program:String} AND a.stage != 'invited' AND (a.referrer != '' OR a.event IN ('refund', 'accept', 'reject'))`,
 		[]any{clickhouse.Named("program", program)}, func(rows driver.Rows) error {
@@ -123,16 +92,24 @@ SELECT DISTINCT name FROM (SELECT name FROM waymark.program_versions UNION ALL S
 }
 
 // RewardsMark changes whenever there is news for the rewards of any programme:
-// an action, a decision, a version. ClickHouse knows it without reading a row
-// of an action.
+// an action, what was said of a referral or a partner, what a person decided
+// about a reward, a version. What an accountant writes is no news: it follows
+// from these.
 func (db *DB) RewardsMark(ctx context.Context) (string, error) {
-	var actions, versions uint64
-	err := db.conn.QueryRow(ctx, `
-SELECT (SELECT count() FROM waymark.action_ids), (SELECT max(version) + count() FROM waymark.program_versions)`).Scan(&actions, &versions)
-	if err != nil {
-		return "", fmt.Errorf("ask ClickHouse for news about rewards: %w", err)
+	return db.mark(ctx, "(SELECT count() FROM waymark.fraud_entries)", "(SELECT count() FROM waymark.partner_changes)",
+		"(SELECT count() FROM waymark.reward_entries WHERE actor != '"+rewards.System+"')")
+}
+
+// mark is a text that changes with every action and every version of a
+// programme, and with what further queries of one number give. Counts of whole
+// tables cost nothing.
+func (db *DB) mark(ctx context.Context, further ...string) (string, error) {
+	var mark string
+	queries := append([]string{"(SELECT count() FROM waymark.actions_by_party)", "(SELECT max(version) + count() FROM waymark.program_versions)"}, further...)
+	if err := db.conn.QueryRow(ctx, "SELECT concatWithSeparator(' ', "+strings.Join(queries, ", ")+")").Scan(&mark); err != nil {
+		return "", fmt.Errorf("ask ClickHouse for news about referrals and rewards: %w", err)
 	}
-	return fmt.Sprint(actions, " ", versions), nil
+	return mark, nil
 }
 
 // RewardEntries yields entries of a programme's ledger, by party and in the

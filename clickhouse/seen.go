@@ -25,8 +25,8 @@ const (
 	seenQueryBytesMax = 2 << 20
 )
 
-// SeenActions returns the identities of those actions in events that have the
-// event and key of one of ids, whatever their programme: of this partition
+// SeenActions returns the identities of those actions and decisions that are
+// there and have the event and key of one of ids, whatever their programme: of this partition
 // those with offset < before, of any other source all.
 func (db *DB) SeenActions(ctx context.Context, source uint32, partition int32, before int64, ids []tracker.ActionIdentity) ([]tracker.ActionIdentity, error) {
 	var seen []tracker.ActionIdentity

@@ -95,7 +95,8 @@ func TestEveryRequestIsSentOnce(t *testing.T) {
 		fmt.Fprint(w, strings.Repeat("x", 10_000))
 	}))
 	defer server.Close()
-	result := do(t, testOptions(), Targets{URLs: []string{server.URL + "/a", server.URL + "/missing"}, Headers: []string{"X-Test: yes"}})
+	result := do(t, testOptions(), Targets{URLs: []string{server.URL + "/a", server.URL + "/missing"}, Headers: []string{"X-Test: yes"},
+		Kind: func(i int) string { return [...]string{"here", "missing"}[i] }})
 	count := func(path string) uint64 {
 		n, ok := paths.Load(path + " yes")
 		if !ok {
@@ -105,6 +106,9 @@ func TestEveryRequestIsSentOnce(t *testing.T) {
 	}
 	if a, missing := count("/a"), count("/missing"); a+missing != 1000 || result.Status[200] != a || result.Status[404] != missing || result.Failures["unexpected"] != missing {
 		t.Errorf("the server counted %d and %d, the result is %+v", a, missing, result)
+	}
+	if here, missing := result.Kinds["here"].Answered, result.Kinds["missing"].Answered; here != count("/a") || missing != count("/missing") {
+		t.Errorf("the result has %d and %d by kind, the server counted %d and %d", here, missing, count("/a"), count("/missing"))
 	}
 	if result.Sent != 1000 || result.Answered != 1000 || result.latency.TotalCount() != 1000 {
 		t.Errorf("sent %d, answered %d, recorded %d", result.Sent, result.Answered, result.latency.TotalCount())

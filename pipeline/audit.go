@@ -56,7 +56,7 @@ func NewAudit(ctx context.Context, o AuditOptions) (*Audit, error) {
 	a := &Audit{opts: o, client: client}
 	asking, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
-	for _, name := range []string{TopicClicks, TopicActions} {
+	for _, name := range eventTopics {
 		topic, err := lookUpTopic(asking, client, name)
 		if err != nil {
 			client.Close()
@@ -148,7 +148,7 @@ func (a *Audit) extents(ctx context.Context) ([]extent, error) {
 		if err != nil {
 			return nil, err
 		}
-		x := extent{what: of.String(), place: place, of: of, actions: of.topic == TopicActions}
+		x := extent{what: of.String(), place: place, of: of, actions: of.topic != TopicClicks}
 		x.bound(committed[of], held[place], log)
 		if x.from, err = a.begin(ctx, of, held[place], log); err != nil {
 			return nil, err

@@ -162,7 +162,7 @@ func (j *judge) seek(at int64) (err error) {
 
 // flush judges what has been read so far.
 func (j *judge) flush(ctx context.Context) error {
-	rows := decodeRows(j.batch, func(*kgo.Record, error) { j.refused++ })
+	rows := decodeRows(j.of.topic, j.batch, func(*kgo.Record, error) { j.refused++ })
 	j.batch, j.bytes = j.batch[:0], 0
 	if len(rows) == 0 {
 		return nil

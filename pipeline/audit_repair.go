@@ -25,12 +25,12 @@ func (a *Audit) InsertMissing(ctx context.Context, missing []MissingRecords) (in
 	run := rand.Text()
 	for i := 0; i < len(missing); {
 		of := missing[i].of
-		j := &judge{Audit: a, of: of, actions: of.topic == TopicActions, ordinals: newOrdinalAudit()}
+		j := &judge{Audit: a, of: of, actions: of.topic != TopicClicks, ordinals: newOrdinalAudit()}
 		j.insert = func(ctx context.Context, rows []tracker.Row) error {
 			from, to := rows[0].Offset, rows[len(rows)-1].Offset+1
 			block := &tracker.Block{
 				Token:  fmt.Sprintf("audit-%s-%d-%d-%d-%d", run, of.source(), of.partition, from, to),
-				Source: of.source(), Partition: of.partition, From: from, To: to, Rows: rows,
+				Source: of.source(), Partition: of.partition, From: from, To: to, Decisions: of.topic == TopicDecisions, Rows: rows,
 			}
 			if err := a.opts.Store.InsertBlock(ctx, block); err != nil {
 				return err

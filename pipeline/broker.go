@@ -28,8 +28,8 @@ type BrokerOptions struct {
 	// Advertise is the host that clients are told to connect to. Empty: the
 	// one of Listen or, where that is every address, this machine's name.
 	Advertise string
-	// MaxUnconsumedBytes bounds what waymark.clicks and waymark.actions hold
-	// together, 0 means 16 GiB. Beyond it producing to them is refused with a
+	// MaxUnconsumedBytes bounds what the topics of clicks, actions and decisions
+	// hold together, 0 means 16 GiB. Beyond it producing to them is refused with a
 	// retriable error, so that the spools hold what comes, until ingest has
 	// caught up. Records that ingest has committed do not count for long:
 	// they are trimmed within seconds.

@@ -387,7 +387,7 @@ func TestCapRefusesUntilIngestCatchesUp(t *testing.T) {
 		produce(t, client, TopicClicks, 1, string(kilobyte))
 	}
 	waitFor(t, "the broker refuses", func() bool { return metric(t, registry, "waymark_broker_refusing") == 1 })
-	for _, topic := range []string{TopicClicks, TopicActions} {
+	for _, topic := range eventTopics {
 		if code := producesOnce(t, b.Addr(), topic); code != kerr.NotEnoughReplicas.Code {
 			t.Errorf("%s: code %d, want a refusal", topic, code)
 		}
@@ -524,7 +524,7 @@ func TestCleanerLeavesOurTopicsAlone(t *testing.T) {
 	if _, err := adm.CreateTopic(testContext(t), 1, 1, nil, "unset"); err != nil {
 		t.Fatal(err)
 	}
-	kept := []string{TopicClicks, TopicActions, TopicLinks, TopicPrograms, TopicKeys, TopicNodes, "unset"}
+	kept := []string{TopicClicks, TopicActions, TopicDecisions, TopicLinks, TopicPrograms, TopicKeys, TopicNodes, "unset"}
 	put := func(topic string) {
 		r := &kgo.Record{Topic: topic, Value: []byte("x"), Timestamp: time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)}
 		if err := client.ProduceSync(testContext(t), r).FirstErr(); err != nil {

@@ -25,9 +25,6 @@ const (
 	resumeShare = 0.9
 )
 
-// trimmed are the topics that grow with traffic.
-var trimmed = []string{TopicClicks, TopicActions}
-
 // errLogFull refuses a record. Clients retry it, and nothing was stored.
 var errLogFull = &kerr.Error{
 	Message:   "the embedded broker holds as much as it may until ingest has caught up",
@@ -86,8 +83,8 @@ func (b *Broker) startTrimmer(listening string) error {
 	return nil
 }
 
-// TrimBelowCommitted deletes the clicks and actions below the offsets that
-// ingest has committed, and nothing else. The last batch of a partition stays
+// TrimBelowCommitted deletes the events below the offsets that ingest has
+// committed, and nothing else. The last batch of a partition stays
 // whatever was committed: without it, a killed broker would start the
 // partition over at offset 0.
 func (b *Broker) TrimBelowCommitted(ctx context.Context) error {
@@ -100,7 +97,7 @@ func (b *Broker) TrimBelowCommitted(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the committed offsets of group %s: %w", IngestGroup, err)
 	}
-	for _, name := range trimmed {
+	for _, name := range eventTopics {
 		for _, p := range b.cluster.PartitionInfos(name) {
 			offset, ok := committed.Lookup(name, p.Partition)
 			if !ok || offset.Err != nil {
@@ -122,7 +119,7 @@ func (b *Broker) TrimBelowCommitted(ctx context.Context) error {
 // enforceCap measures the topics and starts or ends refusing records.
 func (b *Broker) enforceCap() {
 	var total int64
-	for _, name := range trimmed {
+	for _, name := range eventTopics {
 		var size int64
 		for _, p := range b.cluster.PartitionInfos(name) {
 			size += p.NumBytes
@@ -132,8 +129,8 @@ func (b *Broker) enforceCap() {
 	}
 	switch {
 	case b.refusal == nil && total > b.cap:
-		faults := make([]kfake.Fault, len(trimmed))
-		for i, name := range trimmed {
+		faults := make([]kfake.Fault, len(eventTopics))
+		for i, name := range eventTopics {
 			faults[i] = kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: name, Count: -1, Err: errLogFull}
 		}
 		b.refusal = b.cluster.Fault(faults...)

@@ -121,21 +121,24 @@ func matchesAny(identity tracker.ActionIdentity, others []tracker.ActionIdentity
 	return false
 }
 
-// decodeRows decodes records into events, whose text aliases the records. A
-// record that cannot become a row is handed to refuse; whether it can depends
-// on nothing but itself.
-func decodeRows(records []*kgo.Record, refuse func(*kgo.Record, error)) []tracker.Row {
-	return decodeRowsInto(make([]wire.Event, len(records)), records, refuse)
+// decodeRows decodes records of a topic into events, whose text aliases the
+// records. A record that cannot become a row is handed to refuse; whether it
+// can depends on nothing but itself and the topic.
+func decodeRows(topic string, records []*kgo.Record, refuse func(*kgo.Record, error)) []tracker.Row {
+	return decodeRowsInto(make([]wire.Event, len(records)), topic, records, refuse)
 }
 
 // decodeRowsInto takes the events, empty ones, that rows will point to.
-func decodeRowsInto(events []wire.Event, records []*kgo.Record, refuse func(*kgo.Record, error)) []tracker.Row {
+func decodeRowsInto(events []wire.Event, topic string, records []*kgo.Record, refuse func(*kgo.Record, error)) []tracker.Row {
 	rows := make([]tracker.Row, 0, len(records))
 	for i, record := range records {
 		event := &events[i]
 		err := event.UnmarshalVTUnsafe(record.Value)
 		if err == nil {
 			err = checkRow(event)
+		}
+		if err == nil && topic == TopicDecisions {
+			err = checkDecision(event)
 		}
 		if err != nil {
 			refuse(record, err)
@@ -170,6 +173,18 @@ func checkRow(e *wire.Event) error {
 		if touch == nil || touch.TimeMs > timeMSMax {
 			return errors.New("a touch has a time after the year 2299")
 		}
+	}
+	return nil
+}
+
+// checkDecision refuses what is no decision: its table has the fields of one
+// alone, and its identity is its id.
+func checkDecision(e *wire.Event) error {
+	switch {
+	case !tracker.ReservedEvent(e.Event):
+		return fmt.Errorf("event %q is none that this installation decides; actions belong to %s", e.Event, TopicActions)
+	case e.Id == "" || e.OrderId != "" || tracker.Reasons(e.Reasons)&tracker.Unverified != 0:
+		return fmt.Errorf("a decision (%s) needs an id, no order, and is verified", e.Event)
 	}
 	return nil
 }

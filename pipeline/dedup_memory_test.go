@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"fmt"
 	"iter"
 	"slices"
 	"sync"
@@ -42,6 +43,9 @@ func (s *memoryState) insert(table string, b *tracker.Block) error {
 	}
 	t.tokens[b.Token] = true
 	for _, row := range b.Rows {
+		if b.Decisions != tracker.ReservedEvent(row.Event.Event) {
+			return fmt.Errorf("event %s at offset %d is for another table", row.Event.Event, row.Offset)
+		}
 		// The text of the event aliases what is the caller's.
 		encoded, err := row.Event.MarshalVT()
 		if err != nil {

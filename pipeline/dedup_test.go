@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -115,20 +116,26 @@ func TestDecodeRows(t *testing.T) {
 		name   string
 		record *kgo.Record
 		kept   bool
+		topic  string // waymark.actions if empty
 	}{
-		{"a click", encode(&wire.Event{Event: "click", TimeMs: 1_750_000_000_000}), true},
-		{"a custom event", encode(&wire.Event{Event: "webinar", Value: "-12.50"}), true},
-		{"no event name", encode(&wire.Event{TimeMs: 1}), false},
-		{"empty", &kgo.Record{}, false},
-		{"no protobuf", &kgo.Record{Value: []byte("hello")}, false},
-		{"the year 10000", encode(&wire.Event{Event: "click", TimeMs: 253_402_300_800_000}), false},
-		{"a click time in the year 10000", encode(&wire.Event{Event: "signup", ClickTimeMs: 253_402_300_800_000}), false},
-		{"a touch in the year 10000", encode(&wire.Event{Event: "signup", Touches: []*wire.Touch{{TimeMs: 253_402_300_800_000}}}), false},
-		{"a node of 17 bits", encode(&wire.Event{Event: "click", Node: 1 << 16}), false},
-		{"a value that is none", encode(&wire.Event{Event: "purchase", Value: "ten"}), false},
+		{"a click", encode(&wire.Event{Event: "click", TimeMs: 1_750_000_000_000}), true, ""},
+		{"a custom event", encode(&wire.Event{Event: "webinar", Value: "-12.50"}), true, ""},
+		{"no event name", encode(&wire.Event{TimeMs: 1}), false, ""},
+		{"empty", &kgo.Record{}, false, ""},
+		{"no protobuf", &kgo.Record{Value: []byte("hello")}, false, ""},
+		{"the year 10000", encode(&wire.Event{Event: "click", TimeMs: 253_402_300_800_000}), false, ""},
+		{"a click time in the year 10000", encode(&wire.Event{Event: "signup", ClickTimeMs: 253_402_300_800_000}), false, ""},
+		{"a touch in the year 10000", encode(&wire.Event{Event: "signup", Touches: []*wire.Touch{{TimeMs: 253_402_300_800_000}}}), false, ""},
+		{"a node of 17 bits", encode(&wire.Event{Event: "click", Node: 1 << 16}), false, ""},
+		{"a value that is none", encode(&wire.Event{Event: "purchase", Value: "ten"}), false, ""},
+		{"a decision", encode(&wire.Event{Event: "reward_entry", Id: "r/0"}), true, TopicDecisions},
+		{"an action among the decisions", encode(&wire.Event{Event: "purchase", Id: "r/0"}), false, TopicDecisions},
+		{"a decision without an id", encode(&wire.Event{Event: "reward_entry"}), false, TopicDecisions},
+		{"a decision with an order", encode(&wire.Event{Event: "reward_entry", Id: "r/0", OrderId: "o"}), false, TopicDecisions},
+		{"a decision by a pixel", encode(&wire.Event{Event: "reward_entry", Id: "r/0", Reasons: uint32(tracker.Unverified)}), false, TopicDecisions},
 	} {
 		refused := 0
-		rows := decodeRows([]*kgo.Record{tc.record}, func(*kgo.Record, error) { refused++ })
+		rows := decodeRows(cmp.Or(tc.topic, TopicActions), []*kgo.Record{tc.record}, func(*kgo.Record, error) { refused++ })
 		if (len(rows) == 1) != tc.kept || len(rows)+refused != 1 {
 			t.Errorf("%s: %d rows, %d refused", tc.name, len(rows), refused)
 		}
@@ -153,14 +160,16 @@ func FuzzDecodeRows(f *testing.F) {
 	}
 	f.Add(seed)
 	f.Fuzz(func(t *testing.T, value []byte) {
-		refused := 0
-		rows := decodeRows([]*kgo.Record{{Value: value}}, func(*kgo.Record, error) { refused++ })
-		if len(rows)+refused != 1 {
-			t.Fatalf("%d rows, %d refused", len(rows), refused)
-		}
-		if len(rows) == 1 {
-			if err := checkRow(rows[0].Event); err != nil {
-				t.Error(err)
+		for _, topic := range []string{TopicActions, TopicDecisions} {
+			refused := 0
+			rows := decodeRows(topic, []*kgo.Record{{Value: value}}, func(*kgo.Record, error) { refused++ })
+			if len(rows)+refused != 1 {
+				t.Fatalf("%d rows, %d refused", len(rows), refused)
+			}
+			if len(rows) == 1 {
+				if err := checkRow(rows[0].Event); err != nil {
+					t.Error(err)
+				}
 			}
 		}
 	})

@@ -5,7 +5,8 @@
 // # The way of a record
 //
 //	spool ─▶ shipper ─▶ waymark.clicks  ─┐
-//	journal ▶ shipper ─▶ waymark.actions ┴▶ ingest ─▶ Store (ClickHouse)
+//	journal ▶ shipper ─▶ waymark.actions ┼▶ ingest ─▶ Store (ClickHouse)
+//	admin ─▶ writer ─▶ waymark.decisions ┘
 //	admin ──▶ Catalog ─▶ waymark.links, waymark.programs, waymark.keys
 //	                          └▶ Catalog of every node ─▶ tracker.Links, tracker.Keys
 //

@@ -62,8 +62,8 @@ func orDefault[N int | time.Duration](value, byDefault N) N {
 	return value
 }
 
-// Ingest brings clicks, actions and the catalogue from Kafka to ClickHouse:
-// each click and action exactly once. Any number of processes share the
+// Ingest brings clicks, actions, decisions and the catalogue from Kafka to
+// ClickHouse: each of the first three exactly once. Any number of processes share the
 // partitions.
 type Ingest struct {
 	opts    IngestOptions
@@ -91,7 +91,7 @@ func NewIngest(o IngestOptions) (*Ingest, error) {
 		troubles: make(map[string]error),
 	}
 	in.events = &group{
-		name: IngestGroup, instance: o.Instance, topics: []string{TopicClicks, TopicActions},
+		name: IngestGroup, instance: o.Instance, topics: eventTopics,
 		clients: o.Clients, log: o.Logger, work: in.workOnEvents,
 	}
 	in.catalog = &group{

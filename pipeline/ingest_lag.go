@@ -10,19 +10,19 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// IngestLag is how many records of waymark.clicks and waymark.actions are not
-// in ClickHouse yet. An ingest that has never committed lags by all there are.
+// IngestLag is how many clicks, actions and decisions in Kafka are not in
+// ClickHouse yet. An ingest that has never committed lags by all there are.
 func IngestLag(ctx context.Context, client *kgo.Client) (int64, error) {
 	adm := kadm.NewClient(client)
 	committed, err := ingestCommitted(ctx, adm)
 	if err != nil {
 		return 0, err
 	}
-	starts, err := adm.ListStartOffsets(ctx, TopicClicks, TopicActions)
+	starts, err := adm.ListStartOffsets(ctx, eventTopics...)
 	if err != nil {
 		return 0, fmt.Errorf("ask for the start of the log: %w", err)
 	}
-	ends, err := adm.ListEndOffsets(ctx, TopicClicks, TopicActions)
+	ends, err := adm.ListEndOffsets(ctx, eventTopics...)
 	if err != nil {
 		return 0, fmt.Errorf("ask for the end of the log: %w", err)
 	}

@@ -14,7 +14,7 @@ type ingestMetrics struct {
 func newIngestMetrics(r prometheus.Registerer) *ingestMetrics {
 	counter := func(name, help string) *prometheus.CounterVec {
 		counter := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "waymark_ingest_" + name, Help: help}, []string{"topic"})
-		for _, topic := range []string{TopicClicks, TopicActions} {
+		for _, topic := range eventTopics {
 			counter.WithLabelValues(topic) // 0 from the start: an increase is seen only from something
 		}
 		return counter
@@ -24,7 +24,7 @@ func newIngestMetrics(r prometheus.Registerer) *ingestMetrics {
 	}
 	m := &ingestMetrics{
 		rows:       counter("rows_total", "Rows inserted into ClickHouse."),
-		repeats:    counter("deduplicated_records_total", "Records dropped as repeats of others: clicks by their node's ordinal, actions by identity."),
+		repeats:    counter("deduplicated_records_total", "Records dropped as repeats of others: clicks by their node's ordinal, actions and decisions by identity."),
 		missing:    counter("missing_ordinals_total", "Ordinals that a node skipped: clicks that never reached Kafka."),
 		refused:    counter("refused_records_total", "Records that cannot become a row, see the log."),
 		lost:       counter("lost_records_total", "Records that Kafka removed before they were inserted, at most."),

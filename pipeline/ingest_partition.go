@@ -11,8 +11,8 @@ import (
 	"waymark/tracker"
 )
 
-// partitionIngest brings one partition of clicks or actions to ClickHouse,
-// within one membership of the group.
+// partitionIngest brings one partition of clicks, actions or decisions to
+// ClickHouse, within one membership of the group.
 type partitionIngest struct {
 	*Ingest
 	of       topicPartition
@@ -30,7 +30,7 @@ type partitionIngest struct {
 func (in *Ingest) workOnEvents(ctx context.Context, stopping <-chan struct{}, m *membership, topic string, partition int32) {
 	p := &partitionIngest{Ingest: in, member: m, stopping: stopping, rowsMax: in.opts.PlanRowsMax}
 	p.sifter = &ordinalSifter{store: in.opts.Store}
-	if topic == TopicActions {
+	if topic != TopicClicks {
 		p.sifter = &identitySifter{store: in.opts.Store}
 		p.rowsMax = min(p.rowsMax, planActionsMax)
 	}
@@ -255,7 +255,7 @@ func (p *partitionIngest) cut() int {
 func (p *partitionIngest) insert(ctx context.Context, planned plan, records []*kgo.Record) (int, error) {
 	buffer := rowBuffers.Get().(*rowBuffer)
 	defer buffer.free()
-	decoded := decodeRowsInto(buffer.take(len(records)), records, p.refuse)
+	decoded := decodeRowsInto(buffer.take(len(records)), p.of.topic, records, p.refuse)
 	var rows []tracker.Row
 	var found sifted
 	err := p.retry(ctx, p.of, func() (err error) {
@@ -271,7 +271,7 @@ func (p *partitionIngest) insert(ctx context.Context, planned plan, records []*k
 	if len(rows) > 0 {
 		block := &tracker.Block{
 			Token: planned.token(p.of.partition), Source: planned.source, Partition: p.of.partition,
-			From: planned.from, To: planned.to, Rows: rows,
+			From: planned.from, To: planned.to, Decisions: p.of.topic == TopicDecisions, Rows: rows,
 		}
 		if err := p.retry(ctx, p.of, func() error { return p.insertBlock(ctx, block) }); err != nil {
 			return 0, err

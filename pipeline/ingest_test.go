@@ -39,6 +39,7 @@ type testKafka struct {
 	ordinal         map[uint32]uint64 // next of each node
 	clicks          []*wire.Event     // each once, in order of writing
 	actions         []*wire.Event     // those that count, in order of writing
+	decisions       []*wire.Event     // likewise
 	written         atomic.Int64      // records
 }
 
@@ -46,7 +47,7 @@ func startKafka(t testing.TB) *testKafka {
 	t.Helper()
 	cluster, err := kfake.NewCluster(
 		kfake.NumBrokers(1),
-		kfake.SeedTopics(testClickPartitions, TopicClicks), kfake.SeedTopics(ActionPartitions, TopicActions),
+		kfake.SeedTopics(testClickPartitions, TopicClicks), kfake.SeedTopics(ActionPartitions, TopicActions, TopicDecisions),
 		kfake.SeedTopics(1, TopicLinks, TopicPrograms, TopicNodes),
 	)
 	if err != nil {
@@ -131,21 +132,42 @@ func (k *testKafka) action(random *rand.Rand) {
 	} else {
 		k.actions = append(k.actions, e)
 	}
+	k.writeByIdentity(TopicActions, e)
+}
+
+// decision writes a decision, half of the time one that was written before.
+func (k *testKafka) decision(random *rand.Rand) {
+	k.t.Helper()
+	n := len(k.decisions)
+	e := &wire.Event{Event: "reward_entry", Program: "p", UserId: fmt.Sprint(random.Uint64()), Id: fmt.Sprint("r/", n), Value: "1.50"}
+	if n > 0 && random.IntN(2) == 0 {
+		e.Id = k.decisions[random.IntN(n)].Id
+	} else {
+		k.decisions = append(k.decisions, e)
+	}
+	k.writeByIdentity(TopicDecisions, e)
+}
+
+func (k *testKafka) writeByIdentity(topic string, e *wire.Event) {
+	k.t.Helper()
 	identity, _ := tracker.IdentityOfAction(e)
 	partition := int32(0)
 	for _, c := range identity.RecordKey() {
 		partition = (partition*31 + c) % ActionPartitions
 	}
-	k.write(TopicActions, partition, k.encode(e))
+	k.write(topic, partition, k.encode(e))
 }
 
 // load writes some of everything.
 func (k *testKafka) load(random *rand.Rand, events int) {
 	k.t.Helper()
 	for range events {
-		if random.IntN(4) == 0 {
+		switch random.IntN(5) {
+		case 0:
 			k.action(random)
-		} else {
+		case 1:
+			k.decision(random)
+		default:
 			k.click(random, 1+uint32(random.IntN(5)))
 		}
 	}
@@ -163,7 +185,7 @@ func (k *testKafka) committedOffsets(topic string) map[int32]kadm.OffsetResponse
 
 // settled reports whether everything written is ingested and committed.
 func (k *testKafka) settled() bool {
-	for _, topic := range []string{TopicClicks, TopicActions} {
+	for _, topic := range eventTopics {
 		ends, err := kadm.NewClient(k.client).ListEndOffsets(context.Background(), topic)
 		if err != nil {
 			k.t.Fatal(err)
@@ -187,7 +209,7 @@ func (k *testKafka) check(store *memoryStore) {
 			if row.event.Event == "click" {
 				clicks[fmt.Sprint(row.event.Node, "/", row.event.Ordinal)]++
 			} else {
-				actions[row.event.OrderId+"/"+row.event.Id]++
+				actions[row.event.OrderId+"/"+row.event.Id+"/"+row.event.UserId]++
 			}
 		}
 		lost, doubled := 0, 0
@@ -202,12 +224,13 @@ func (k *testKafka) check(store *memoryStore) {
 		for _, e := range k.clicks {
 			count(clicks[fmt.Sprint(e.Node, "/", e.Ordinal)])
 		}
-		for _, e := range k.actions {
-			count(actions[e.OrderId+"/"+e.Id])
+		wanted := slices.Concat(k.actions, k.decisions)
+		for _, e := range wanted {
+			count(actions[e.OrderId+"/"+e.Id+"/"+e.UserId])
 		}
-		if lost+doubled > 0 || len(clicks) != len(k.clicks) || len(actions) != len(k.actions) {
-			k.t.Errorf("table %s: %d lost, %d doubled; %d clicks of %d, %d actions of %d",
-				table, lost, doubled, len(clicks), len(k.clicks), len(actions), len(k.actions))
+		if lost+doubled > 0 || len(clicks) != len(k.clicks) || len(actions) != len(wanted) {
+			k.t.Errorf("table %s: %d lost, %d doubled; %d clicks of %d, %d actions and decisions of %d",
+				table, lost, doubled, len(clicks), len(k.clicks), len(actions), len(wanted))
 		}
 	}
 	k.checkLeftOut(store)
@@ -373,6 +396,9 @@ func TestIngestCrashAtEveryStep(t *testing.T) {
 		{TopicActions, "leave", (*testKafka).action}, {TopicActions, "left", (*testKafka).action},
 		{TopicActions, "seen", (*testKafka).action}, {TopicActions, "insert", (*testKafka).action},
 		{TopicActions, "between", (*testKafka).action}, {TopicActions, "inserted", (*testKafka).action},
+		{TopicDecisions, "leave", (*testKafka).decision}, {TopicDecisions, "left", (*testKafka).decision},
+		{TopicDecisions, "seen", (*testKafka).decision}, {TopicDecisions, "insert", (*testKafka).decision},
+		{TopicDecisions, "between", (*testKafka).decision}, {TopicDecisions, "inserted", (*testKafka).decision},
 	} {
 		t.Run(tc.topic+"/"+tc.step, func(t *testing.T) {
 			t.Parallel()
@@ -548,7 +574,7 @@ func TestIngestWithoutCommittedOffset(t *testing.T) {
 		for range store.rows("events") {
 			n++
 		}
-		return n >= len(k.clicks)+len(k.actions)
+		return n >= len(k.clicks)+len(k.actions)+len(k.decisions)
 	})
 	k.check(store)
 }

@@ -86,7 +86,7 @@ func testRealTopics(t *testing.T, addr string) {
 		partitions         int
 		cleanup, retention string
 	}{
-		"waymark.clicks": {12, "delete", "604800000"}, "waymark.actions": {8, "delete", "604800000"},
+		"waymark.clicks": {12, "delete", "604800000"}, "waymark.actions": {8, "delete", "604800000"}, "waymark.decisions": {8, "delete", "604800000"},
 		"waymark.links": {1, "compact", "604800000"}, "waymark.programs": {1, "delete", "-1"},
 		"waymark.keys": {1, "compact", "604800000"}, "waymark.nodes": {1, "delete", "-1"},
 	} {

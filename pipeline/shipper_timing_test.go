@@ -52,7 +52,7 @@ func BenchmarkDecodeRows(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		sifter := &ordinalSifter{last: map[uint16]uint64{}}
-		rows := decodeRows(records, func(_ *kgo.Record, err error) { b.Fatal(err) })
+		rows := decodeRows(TopicClicks, records, func(_ *kgo.Record, err error) { b.Fatal(err) })
 		if kept, _, err := sifter.sift(b.Context(), topicPartition{}, plan{}, rows); err != nil || len(kept) != 1000 {
 			b.Fatal(len(kept), err)
 		}

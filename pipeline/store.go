@@ -18,8 +18,8 @@ import (
 // and the range itself, must not change the decision that was made the first
 // time.
 type Store interface {
-	// InsertBlock puts the rows of a block into events and every view target,
-	// exactly once for each token however often it is called. It returns nil
+	// InsertBlock puts the rows of a block into events, or the table of
+	// decisions, and every view target, exactly once for each token however often it is called. It returns nil
 	// only once all of them hold the block. A block is never empty. It is the
 	// caller's again when the call returns: text in it aliases buffers.
 	InsertBlock(ctx context.Context, block *tracker.Block) error
@@ -32,8 +32,8 @@ type Store interface {
 	// partition with offset < before.
 	Ordinals(ctx context.Context, source uint32, partition int32, before int64) (map[uint16]uint64, error)
 
-	// SeenActions returns the identities of those actions in events that have
-	// the event and key of one of ids, whatever their programme: of this
+	// SeenActions returns the identities of those actions and decisions that are
+	// there and have the event and key of one of ids, whatever their programme: of this
 	// partition those with offset < before, of any other source all. Programme
 	// names in ids have no meaning here, order and repeats in the answer
 	// neither. ids are at most planActionsMax, distinct in event and key.

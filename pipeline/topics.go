@@ -16,20 +16,26 @@ import (
 
 // The topics. Their names are part of what users rely on.
 const (
-	TopicClicks   = "waymark.clicks"   // hits; node number modulo the partition count
-	TopicActions  = "waymark.actions"  // actions; keyed by identity
-	TopicLinks    = "waymark.links"    // wire.Link, key domain/code
-	TopicPrograms = "waymark.programs" // tracker.Program as JSON, key name; every version stays
-	TopicKeys     = "waymark.keys"     // tracker.APIKey as JSON, key id
-	TopicNodes    = "waymark.nodes"    // a record per edge node, whose offset is its number
+	TopicClicks    = "waymark.clicks"    // hits; node number modulo the partition count
+	TopicActions   = "waymark.actions"   // actions; keyed by identity
+	TopicDecisions = "waymark.decisions" // what this installation decides, events of reserved names; keyed by identity
+	TopicLinks     = "waymark.links"     // wire.Link, key domain/code
+	TopicPrograms  = "waymark.programs"  // tracker.Program as JSON, key name; every version stays
+	TopicKeys      = "waymark.keys"      // tracker.APIKey as JSON, key id
+	TopicNodes     = "waymark.nodes"     // a record per edge node, whose offset is its number
 )
+
+// eventTopics have a wire.Event in each record. They grow with traffic, ingest
+// brings them to ClickHouse and the audit proves it.
+var eventTopics = []string{TopicClicks, TopicActions, TopicDecisions}
 
 // IngestGroup is the consumer group whose committed offsets say what has
 // arrived in ClickHouse, and so what the embedded broker may forget.
 const IngestGroup = "waymark-ingest"
 
-// ActionPartitions is the partition count of waymark.actions. It never
-// changes: the repeats of an action must meet in one partition for ever.
+// ActionPartitions is the partition count of waymark.actions and of
+// waymark.decisions. It never changes: what has one identity must meet in one
+// partition for ever.
 const ActionPartitions = 8
 
 // embeddedClusterID is how a client recognises the embedded broker. It is
@@ -57,14 +63,23 @@ func topics(embedded bool) []topic {
 	if embedded {
 		clicks, retention = 4, "-1"
 	}
-	list := []topic{
-		{name: TopicClicks, partitions: clicks, settings: map[string]string{"cleanup.policy": "delete", "retention.ms": retention}},
-		{name: TopicActions, partitions: ActionPartitions, fixed: true, settings: map[string]string{"cleanup.policy": "delete", "retention.ms": retention}},
-		{name: TopicNodes, partitions: 1, fixed: true, settings: map[string]string{"cleanup.policy": "delete", "retention.ms": "-1"}},
+	var list []topic
+	for _, name := range eventTopics {
+		t := topic{name: name, partitions: ActionPartitions, fixed: true, settings: map[string]string{"cleanup.policy": "delete", "retention.ms": retention}}
+		if name == TopicClicks {
+			t.partitions, t.fixed = clicks, false
+		}
+		if embedded {
+			t.settings["segment.bytes"] = "16777216" // trimming frees whole segments only
+		}
+		list = append(list, t)
+	}
+	list = append(list,
+		topic{name: TopicNodes, partitions: 1, fixed: true, settings: map[string]string{"cleanup.policy": "delete", "retention.ms": "-1"}},
 		// Not compacted: what was earned is calculated by the rules of its time,
 		// and ClickHouse must be able to read them all again.
-		{name: TopicPrograms, partitions: 1, fixed: true, settings: map[string]string{"cleanup.policy": "delete", "retention.ms": "-1"}},
-	}
+		topic{name: TopicPrograms, partitions: 1, fixed: true, settings: map[string]string{"cleanup.policy": "delete", "retention.ms": "-1"}},
+	)
 	for _, name := range []string{TopicLinks, TopicKeys} {
 		// A day of delete.retention.ms is also the time a node may be away
 		// before it reads the topic anew (half of it, see Catalog).
@@ -76,11 +91,6 @@ func topics(embedded bool) []topic {
 			t.settings = map[string]string{"cleanup.policy": "delete", "retention.ms": "-1"}
 		}
 		list = append(list, t)
-	}
-	if embedded {
-		// Trimming frees whole segments only.
-		list[0].settings["segment.bytes"] = "16777216"
-		list[1].settings["segment.bytes"] = "16777216"
 	}
 	return list
 }

@@ -34,12 +34,12 @@ func TestEnsureTopicsCreates(t *testing.T) {
 		want map[string]want
 	}{
 		"embedded": {startTestBroker(t, BrokerOptions{}).Addr(), map[string]want{
-			"waymark.clicks": {4, "delete", "-1", ""}, "waymark.actions": {8, "delete", "-1", ""},
+			"waymark.clicks": {4, "delete", "-1", ""}, "waymark.actions": {8, "delete", "-1", ""}, "waymark.decisions": {8, "delete", "-1", ""},
 			"waymark.links": {1, "delete", "-1", ""}, "waymark.programs": {1, "delete", "-1", ""},
 			"waymark.keys": {1, "delete", "-1", ""}, "waymark.nodes": {1, "delete", "-1", ""},
 		}},
 		"real": {clusterAddr(startCluster(t)), map[string]want{
-			"waymark.clicks": {12, "delete", "604800000", ""}, "waymark.actions": {8, "delete", "604800000", ""},
+			"waymark.clicks": {12, "delete", "604800000", ""}, "waymark.actions": {8, "delete", "604800000", ""}, "waymark.decisions": {8, "delete", "604800000", ""},
 			"waymark.links": {1, "compact", "604800000", "86400000"}, "waymark.programs": {1, "delete", "-1", ""},
 			"waymark.keys": {1, "compact", "604800000", "86400000"}, "waymark.nodes": {1, "delete", "-1", ""},
 		}},
@@ -91,6 +91,7 @@ func TestEnsureTopicsRefuses(t *testing.T) {
 		setting    string
 	}{
 		"actions spread over 6":      {TopicActions, 6, "delete", "partition count"},
+		"decisions spread over 6":    {TopicDecisions, 6, "delete", "partition count"},
 		"links in two partitions":    {TopicLinks, 2, "compact", "partition count"},
 		"links forgotten by time":    {TopicLinks, 1, "delete", "cleanup.policy"},
 		"clicks compacted":           {TopicClicks, 12, "compact", "cleanup.policy"},

@@ -21,6 +21,7 @@ type Block struct {
 	Source    uint32 // number of the topic's identity, see pipeline
 	Partition int32
 	From, To  int64 // offsets, To excluded
+	Decisions bool  // the rows are what the installation decided, and go to a table of their own
 	Rows      []Row
 }
 

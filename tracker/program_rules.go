@@ -34,172 +34,152 @@ type ProgramRules struct {
 
 // Flow is a direction of referral, by types of party.
 type Flow struct {
-	Referrer string `json:"referrer"`
-	Referee  string `json:"referee"`
+	Referrer string `json:"referrer" doc:"Type of the referrer."`
+	Referee  string `json:"referee" doc:"Type of the referee."`
 }
 
 // ReferralRules are the life cycle of a referral: pending, then accepted or
 // rejected, converted, paid, or expired.
 type ReferralRules struct {
-	// Acceptance is "automatic", or "manual" where a referral earns only once
-	// an event `accept` has arrived for its referee. An event `reject` takes
-	// back what it earned, in both.
-	Acceptance string `json:"acceptance"`
-	// ExpiresAfterDays without a conversion a referral is expired, and
-	// conversions earn nothing any more. 0: never.
-	ExpiresAfterDays int `json:"expires_after_days"`
-	// Sources are the values that the property `source` of an action may have. Empty: any.
-	Sources []string `json:"sources"`
+	Acceptance       string   `json:"acceptance" doc:"automatic, or manual: a referral earns only once an event accept has arrived for its referee. An event reject takes back what it earned, in both."`
+	ExpiresAfterDays int      `json:"expires_after_days" doc:"Days without a conversion after which a referral is expired, and conversions earn nothing any more; 0 for never."`
+	Sources          []string `json:"sources" doc:"Values that the property source of an action may have; empty for any."`
 }
 
 // RewardRules say what is earned by what, and when it can be paid.
 type RewardRules struct {
-	// Decimals of an amount; what lies beyond is rounded half to even at the end
-	// of a calculation, once.
-	Decimals int `json:"decimals"`
-	// HoldDays after the fact a reward stays pending, so that refunds come first.
-	HoldDays int `json:"hold_days"`
-	// Approval is "automatic", or "manual" where somebody must approve what was calculated.
-	Approval string `json:"approval"`
-	// ExpiresAfterDays that a reward was eligible and not claimed it is expired. 0: never.
-	ExpiresAfterDays int `json:"expires_after_days"`
-	// Unverified lets what the visitor's own browser reported earn, too.
-	Unverified bool         `json:"unverified"`
-	Rules      []RewardRule `json:"rules"`
-	Milestones []Milestone  `json:"milestones"`
+	Decimals         int          `json:"decimals" doc:"Decimals of an amount; what lies beyond is rounded half to even, once, at the end of a calculation."`
+	HoldDays         int          `json:"hold_days" doc:"Days after the fact for which a reward stays pending, so that refunds come first."`
+	Approval         string       `json:"approval" doc:"automatic, or manual: somebody must approve what was calculated."`
+	ExpiresAfterDays int          `json:"expires_after_days" doc:"Days after which a reward that was eligible and not claimed is expired; 0 for never."`
+	Unverified       bool         `json:"unverified" doc:"Lets what the visitor's own browser reported earn, too."`
+	Rules            []RewardRule `json:"rules" doc:"What is earned; every rule that fits a fact gives a reward of its own."`
+	Milestones       []Milestone  `json:"milestones" doc:"Bonuses for so many referrals."`
 }
 
 // RewardRule gives an amount for a fact to a party of its referral. Every rule
 // that fits a fact gives a reward of its own.
 type RewardRule struct {
-	Name string `json:"name"` // unique in the programme
-	// On is a stage (signed_up, activated, converted, retained) or the name of an event.
-	On string `json:"on"`
-	// Each is "first", the referee's first such fact, or "every" one.
-	Each string `json:"each"`
-	// To is who earns: "referrer", "referee", or "upline", the referrer's own
-	// referrer and so on, Level steps above the referrer.
-	To    string    `json:"to"`
-	Level int       `json:"level"` // of upline, from 1
-	When  Condition `json:"when"`
+	Name  string    `json:"name" doc:"Unique in the programme."`
+	On    string    `json:"on" doc:"Stage (signed_up, activated, converted, retained) or name of an event."`
+	Each  string    `json:"each" doc:"first, the referee's first such fact, or every one."`
+	To    string    `json:"to" doc:"Who earns: referrer, referee, or upline, the referrer's own referrer and so on."`
+	Level int       `json:"level" doc:"Steps above the referrer, from 1; of upline."`
+	When  Condition `json:"when" doc:"What the fact must have."`
 
-	// Exactly one of Fixed, PerPlan and Percent says how much.
-	Fixed   *decimal.Decimal           `json:"fixed"`
-	PerPlan map[string]decimal.Decimal `json:"per_plan"`
-	Percent *decimal.Decimal           `json:"percent"` // of the fact's value, refunds taken off; 5 is five per cent
-	// PartnerRate takes the percentage of the partner's own record instead, and Percent where there is none.
-	PartnerRate bool `json:"partner_rate"`
+	Fixed       *decimal.Decimal           `json:"fixed" doc:"The amount. Exactly one of fixed, per_plan and percent (or partner_rate) says how much."`
+	PerPlan     map[string]decimal.Decimal `json:"per_plan" doc:"Amounts by the fact's plan."`
+	Percent     *decimal.Decimal           `json:"percent" doc:"Of the fact's value, refunds taken off; 5 is five per cent."`
+	PartnerRate bool                       `json:"partner_rate" doc:"The percentage of the partner's own record, and percent where there is none."`
 
-	Multipliers []Multiplier     `json:"multipliers"` // of those that fit all apply, in order
-	Cap         *decimal.Decimal `json:"cap"`         // of one reward, after the multipliers
-	CapMonthly  *decimal.Decimal `json:"cap_monthly"` // of what a party earns by the rule in a month, UTC
+	Multipliers []Multiplier     `json:"multipliers" doc:"Those that fit all apply, in order."`
+	Cap         *decimal.Decimal `json:"cap" doc:"Of one reward, after the multipliers."`
+	CapMonthly  *decimal.Decimal `json:"cap_monthly" doc:"Of what a party earns by the rule in a month, UTC."`
 }
 
 // Condition holds for a fact that has all of it; what is empty asks nothing.
 type Condition struct {
-	ReferrerType []string            `json:"referrer_type"`
-	RefereeType  []string            `json:"referee_type"`
-	Plan         []string            `json:"plan"`
-	Channel      []string            `json:"channel"`
-	Campaign     []string            `json:"campaign"`
-	Country      []string            `json:"country"`
-	Properties   map[string][]string `json:"properties"`
-	MinValue     *decimal.Decimal    `json:"min_value"`
-	From         *time.Time          `json:"from"` // of the fact's time
-	To           *time.Time          `json:"to"`   // excluded
+	ReferrerType []string            `json:"referrer_type" doc:"Any of these types of referrer; empty for all, here and below."`
+	RefereeType  []string            `json:"referee_type" doc:"Any of these types of referee."`
+	Plan         []string            `json:"plan" doc:"Any of these plans."`
+	Channel      []string            `json:"channel" doc:"Any of these channels."`
+	Campaign     []string            `json:"campaign" doc:"Any of these campaigns."`
+	Country      []string            `json:"country" doc:"Any of these countries of the click, ISO 3166."`
+	Properties   map[string][]string `json:"properties" doc:"Properties of the event, with the values that each may have."`
+	MinValue     *decimal.Decimal    `json:"min_value" doc:"The least value."`
+	From         *time.Time          `json:"from" doc:"Of the fact's time."`
+	To           *time.Time          `json:"to" doc:"Of the fact's time, excluded."`
 }
 
 // Multiplier multiplies an amount. FirstReferrals restricts it to the first so
 // many referrals that the beneficiary earned by, by the rule, in order of time.
 type Multiplier struct {
-	Name           string          `json:"name"`
-	Times          decimal.Decimal `json:"times"`
-	When           Condition       `json:"when"`
-	FirstReferrals int             `json:"first_referrals"`
+	Name           string          `json:"name" doc:"Stands in the ledger."`
+	Times          decimal.Decimal `json:"times" doc:"Factor."`
+	When           Condition       `json:"when" doc:"What the fact must have."`
+	FirstReferrals int             `json:"first_referrals" doc:"Only for the first so many referrals that the beneficiary earned by, by the rule, in order of time; 0 for all."`
 }
 
 // Milestone is a bonus, once, for the party whose so many referrals have
 // reached a stage.
 type Milestone struct {
-	Name      string          `json:"name"`
-	PartyType string          `json:"party_type"` // "": any
-	Stage     string          `json:"stage"`      // converted by default
-	Count     int             `json:"count"`
-	Amount    decimal.Decimal `json:"amount"` // may be 0, for a badge alone
-	Badge     string          `json:"badge"`
+	Name      string          `json:"name" doc:"Unique in the programme."`
+	PartyType string          `json:"party_type" doc:"Type of the referrer; empty for any."`
+	Stage     string          `json:"stage" doc:"Stage that the referrals have reached; converted unless it is given."`
+	Count     int             `json:"count" doc:"So many referrals."`
+	Amount    decimal.Decimal `json:"amount" doc:"What it pays, once; may be 0, for a badge alone."`
+	Badge     string          `json:"badge" doc:"Stands on the leaderboard."`
 }
 
 // Tier is reached with so many converted referrals, and kept.
 type Tier struct {
-	Name        string          `json:"name"`
-	PartyType   string          `json:"party_type"` // "": any
-	Conversions int             `json:"conversions"`
-	Badge       string          `json:"badge"`
-	Multiplier  decimal.Decimal `json:"multiplier"` // of rewards earned from then on; 1 by default
+	Name        string          `json:"name" doc:"Stands on the leaderboard."`
+	PartyType   string          `json:"party_type" doc:"Type of the referrer; empty for any."`
+	Conversions int             `json:"conversions" doc:"So many converted referrals; it is kept."`
+	Badge       string          `json:"badge" doc:"Stands on the leaderboard."`
+	Multiplier  decimal.Decimal `json:"multiplier" doc:"Of rewards earned from then on; 1 unless it is given."`
 }
 
 // Campaign is a promotion. What is earned by links of it, in its time, by its
 // audience, is multiplied; what exceeds its budget is cut off.
 type Campaign struct {
-	Name       string           `json:"name"` // as links name it
-	StartsAt   time.Time        `json:"starts_at"`
-	EndsAt     *time.Time       `json:"ends_at"`    // excluded; null: open
-	Audience   []string         `json:"audience"`   // types of referrer; empty: all
-	Multiplier decimal.Decimal  `json:"multiplier"` // 1 by default
-	Seasons    []Season         `json:"seasons"`    // multiply besides
-	Budget     *decimal.Decimal `json:"budget"`     // cap of all rewards by it
-	Spend      decimal.Decimal  `json:"spend"`      // what it cost besides the rewards
-	Targets    CampaignTargets  `json:"targets"`
-	// Variants are the arms of an A/B test, the first is the control. A link is of the arm that one of its tags names.
-	Variants []string `json:"variants"`
+	Name       string           `json:"name" doc:"As links name it."`
+	StartsAt   time.Time        `json:"starts_at" doc:"Its first moment."`
+	EndsAt     *time.Time       `json:"ends_at" doc:"Excluded; null for open."`
+	Audience   []string         `json:"audience" doc:"Types of referrer; empty for all."`
+	Multiplier decimal.Decimal  `json:"multiplier" doc:"Of rewards by its links, in its time, to its audience; 1 unless it is given."`
+	Seasons    []Season         `json:"seasons" doc:"Spans of days that multiply besides."`
+	Budget     *decimal.Decimal `json:"budget" doc:"Cap of all rewards by it."`
+	Spend      decimal.Decimal  `json:"spend" doc:"What it cost besides the rewards."`
+	Targets    CampaignTargets  `json:"targets" doc:"What it is measured against."`
+	Variants   []string         `json:"variants" doc:"Arms of an A/B test, the first is the control. A link is of the arm that one of its tags names."`
 }
 
 // Season is a span of days that comes back each year, both included, as MM-DD
 // in UTC; it may span the new year.
 type Season struct {
-	From       string          `json:"from"`
-	To         string          `json:"to"`
-	Multiplier decimal.Decimal `json:"multiplier"`
+	From       string          `json:"from" doc:"First day, MM-DD in UTC."`
+	To         string          `json:"to" doc:"Last day, MM-DD; before from, it lies in the next year."`
+	Multiplier decimal.Decimal `json:"multiplier" doc:"Factor of rewards on these days."`
 }
 
 // CampaignTargets are what a campaign is measured against; 0 is none.
 type CampaignTargets struct {
-	Clicks      int             `json:"clicks"`
-	Signups     int             `json:"signups"`
-	Conversions int             `json:"conversions"`
-	Value       decimal.Decimal `json:"value"`
+	Clicks      int             `json:"clicks" doc:"Valid clicks; 0 for no target, here and below."`
+	Signups     int             `json:"signups" doc:"Users who signed up."`
+	Conversions int             `json:"conversions" doc:"Users who converted."`
+	Value       decimal.Decimal `json:"value" doc:"What they paid."`
 }
 
 // FraudRules weigh the signals of a referral. Its score is the sum of the
 // weights of those that are triggered, its risk is high above High and medium
 // above Medium, and the action follows from the risk.
 type FraudRules struct {
-	Signals map[string]FraudSignal `json:"signals"`
-	Medium  float64                `json:"medium"`
-	High    float64                `json:"high"`
-	// Actions by risk: approve, review, hold or reject.
-	Actions FraudActions `json:"actions"`
+	Signals map[string]FraudSignal `json:"signals" doc:"By name; those that are left out keep their usual weight and threshold."`
+	Medium  float64                `json:"medium" doc:"A score above it is of medium risk."`
+	High    float64                `json:"high" doc:"A score above it is of high risk."`
+	Actions FraudActions           `json:"actions" doc:"What follows from the risk."`
 }
 
 // FraudSignal has a weight, 0 to switch it off, and the threshold that
 // triggers it; each signal says in which unit and in which direction.
 type FraudSignal struct {
-	Weight    float64 `json:"weight"`
-	Threshold float64 `json:"threshold"`
+	Weight    float64 `json:"weight" doc:"Share in the score, 0 to switch it off."`
+	Threshold float64 `json:"threshold" doc:"What triggers it; each signal says in which unit and direction."`
 }
 
 type FraudActions struct {
-	Low    string `json:"low"`
-	Medium string `json:"medium"`
-	High   string `json:"high"`
+	Low    string `json:"low" doc:"approve, review, hold or reject."`
+	Medium string `json:"medium" doc:"approve, review, hold or reject."`
+	High   string `json:"high" doc:"approve, review, hold or reject."`
 }
 
 // MessageRules are the targets of the e-mail funnel, as fractions of one.
 type MessageRules struct {
-	OpenRate       float64 `json:"open_rate"`       // opened of sent
-	ClickRate      float64 `json:"click_rate"`      // clicked of opened
-	ConversionRate float64 `json:"conversion_rate"` // converted of clicked
-	BounceRate     float64 `json:"bounce_rate"`     // bounced of sent, at most
+	OpenRate       float64 `json:"open_rate" doc:"Opened of sent."`
+	ClickRate      float64 `json:"click_rate" doc:"Clicked of opened."`
+	ConversionRate float64 `json:"conversion_rate" doc:"Converted of clicked."`
+	BounceRate     float64 `json:"bounce_rate" doc:"Bounced of sent, at most."`
 }
 
 // Webhook is told of changes of referrals and rewards: referral.pending,
@@ -207,11 +187,7 @@ type MessageRules struct {
 // state of the reward after each of its entries. What is answered with a status
 // of 2xx was told; anything else is tried again.
 type Webhook struct {
-	URL string `json:"url"`
-	// Events are those that it is told of, by name, or referral or reward for all
-	// of those. Empty: all.
-	Events []string `json:"events"`
-	// Secret signs each body: the header Waymark-Signature is t=SECONDS,v1=HEX, an
-	// HMAC-SHA256 of the seconds, a full stop and the body.
-	Secret string `json:"secret"`
+	URL    string   `json:"url" doc:"Where changes are sent by POST: https, on the machine itself also http."`
+	Events []string `json:"events" doc:"Those it is told of: referral.pending, .accepted, .rejected, .converted, .paid, .expired, reward. and a state, or referral or reward for all of those; empty for all."`
+	Secret string   `json:"secret" doc:"Signs each body: the header Waymark-Signature is t=SECONDS,v1=HEX, an HMAC-SHA256 of the seconds, a full stop and the body. Never shown."`
 }

@@ -24,9 +24,9 @@ const (
 	StageRetained  = "retained"
 )
 
-// The events that Waymark itself writes into waymark.actions: entries of the
+// The events that Waymark itself writes into waymark.decisions: entries of the
 // reward ledger, of the log of fraud, of the partners' records and of the audit
-// log. Each is kept once, like any action.
+// log. Each is kept once, like any action, but in a table of its own.
 const (
 	EventRewardEntry     = "reward_entry"
 	EventFraudAssessment = "fraud_assessment"

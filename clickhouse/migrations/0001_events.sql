@@ -1,4 +1,6 @@
--- The one raw table: a row for every hit on a known link and for every action. Columns are the fields of wire.Event.
+-- The raw table of what was sent: a row for every hit on a known link and for every action. Columns are the fields of
+-- wire.Event. What the installation itself decides is in a table of its own below, so that whoever counts events finds
+-- what somebody sent, and nothing else.
 --
 -- Sort key. `stage` comes first, so that the few per cent of rows which are actions form ranges of their own, and each
 -- step of the funnel is read without touching a click. Then the day, so that a period (or the ragged end of one, see
@@ -69,8 +71,6 @@ CREATE TABLE IF NOT EXISTS waymark.events
     -- Computed when read; not part of SELECT *.
     ordinal         UInt64                               ALIAS toUInt64(offset + ordinal_shift)
                                                          COMMENT 'contiguous per node in the order of its spool',
-    decided         Bool                                 ALIAS event IN ('reward_entry', 'fraud_assessment', 'fraud_decision', 'partner_change', 'audit_entry')
-                                                         COMMENT 'what this installation itself decided: a ledger, an assessment, a record; no action of anybody',
     gross           Bool                                 ALIAS bitAnd(reasons, 4) = 0
                                                          COMMENT 'a hit that was answered to GET',
     valid           Bool                                 ALIAS bitAnd(reasons, 1823) = 0
@@ -107,3 +107,30 @@ PARTITION BY toYYYYMM(time)
 ORDER BY (stage, toDate(time), link, time)
 SETTINGS {{window}}
 COMMENT 'Every hit on a link and every action, one row each';
+
+-- The raw table of what this installation itself decides: entries of the ledger of rewards, assessments and decisions about
+-- fraud, changes of partners, the audit log. Columns are the fields of wire.Event that these have.
+--
+-- Sort key. Each view reads one kind, and what is read of one programme lies together. Time comes before id, although
+-- the entries of a chain would then compress together: offsets must rise with the rows, or the index on them spares nothing.
+CREATE TABLE IF NOT EXISTS waymark.decisions
+(
+    event       LowCardinality(String)               COMMENT 'reward_entry, fraud_assessment, fraud_decision, partner_change or audit_entry' CODEC(ZSTD(1)),
+    time        DateTime64(3, 'UTC')                 COMMENT 'when it takes effect' CODEC(T64, ZSTD(1)),
+    program     LowCardinality(String)               COMMENT 'programme, empty where it is about none' CODEC(ZSTD(1)),
+    user_id     String                               COMMENT 'party it is about' CODEC(ZSTD(1)),
+    id          String                               COMMENT 'what makes it one: of several with one id the first counts' CODEC(ZSTD(1)),
+    value       Decimal(18, 6)                       COMMENT 'signed, in the currency of the programme' CODEC(ZSTD(1)),
+    currency    LowCardinality(String)               COMMENT 'ISO 4217' CODEC(ZSTD(1)),
+    properties  Map(LowCardinality(String), String)  COMMENT 'everything else; the tables that the views fill have it by name' CODEC(ZSTD(1)),
+    source      UInt32                               COMMENT 'number of the Kafka topic' CODEC(ZSTD(1)),
+    partition   UInt16                               COMMENT 'Kafka partition' CODEC(ZSTD(1)),
+    offset      UInt64                               COMMENT 'Kafka offset' CODEC(T64, ZSTD(1)),
+
+    INDEX offsets offset TYPE minmax GRANULARITY 1
+)
+ENGINE = {{engine "MergeTree"}}
+PARTITION BY toYYYYMM(time)
+ORDER BY (event, program, time, id)
+SETTINGS {{window}}
+COMMENT 'Everything that this installation itself decided, one row each';

@@ -55,5 +55,5 @@ SELECT
     sumIf(value, stage = 'converted' AND bitAnd(reasons, 128) = 0) AS value,
     sumIf(events.value, event = 'refund' AND bitAnd(reasons, 128) = 0) AS refunds
 FROM waymark.events
-WHERE stage NOT IN ('clicked', 'invited') AND NOT decided
+WHERE stage NOT IN ('clicked', 'invited')
 GROUP BY party, program;

@@ -1,4 +1,4 @@
--- The identities of all actions, so that a repeat counts once for ever. Ingest asks it for thousands at a time by hash;
+-- The identities of all actions and decisions, so that a repeat counts once for ever. Ingest asks it for thousands at a time by hash;
 -- event and key are kept too, since two identities that share a hash must not silence a conversion. Imported hits are
 -- here, too: they have an id, which hits that a node took have not.
 CREATE TABLE IF NOT EXISTS waymark.action_ids
@@ -14,7 +14,7 @@ CREATE TABLE IF NOT EXISTS waymark.action_ids
 ENGINE = {{engine "MergeTree"}}
 ORDER BY hash
 SETTINGS {{window}}, index_granularity = 1024
-COMMENT 'Identities of all actions and imported hits, by which ingest drops repeats';
+COMMENT 'Identities of all actions, decisions and imported hits, by which ingest drops repeats';
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS waymark.action_ids_view TO waymark.action_ids AS
 SELECT
@@ -24,3 +24,7 @@ SELECT
     program, source, partition, offset
 FROM waymark.events
 WHERE order_id != '' OR id != '';
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS waymark.decision_ids_view TO waymark.action_ids AS
+SELECT xxHash64(concat(event, '\0', key)) AS hash, event, concat('i:', id) AS key, program, source, partition, offset
+FROM waymark.decisions;

@@ -56,4 +56,4 @@ SELECT
     country, region, city, network, device, browser, os, language, referrer_host,
     utm_source, utm_medium, utm_campaign, utm_term, utm_content, reasons, source, partition, offset
 FROM waymark.events
-WHERE stage != 'clicked' AND NOT decided;
+WHERE stage != 'clicked';

@@ -1,3 +1,15 @@
+-- Two stages of the funnel, and when a party first reached each.
+{{define "stage_pairs" -}}
+[
+        ('clicked', 'signed_up', clicked_at, signed_up_at),
+        ('signed_up', 'activated', signed_up_at, activated_at),
+        ('activated', 'converted', activated_at, converted_at),
+        ('converted', 'retained', converted_at, retained_at),
+        ('clicked', 'converted', clicked_at, converted_at),
+        ('signed_up', 'converted', signed_up_at, converted_at)
+    ]
+{{- end}}
+
 -- Hours between the first times of two stages, over the parties that reached both in this order. Quantiles are exact,
 -- with linear interpolation between neighbours (the median of two values is their mean).
 CREATE OR REPLACE VIEW waymark.time_to_convert
@@ -17,15 +29,7 @@ FROM
         pair,
         dateDiff('millisecond', assumeNotNull(pair.3), assumeNotNull(pair.4)) / 3600000 AS hours
     FROM waymark.resolved_journeys
-    ARRAY JOIN
-    [
-        ('clicked', 'signed_up', clicked_at, signed_up_at),
-        ('signed_up', 'activated', signed_up_at, activated_at),
-        ('activated', 'converted', activated_at, converted_at),
-        ('converted', 'retained', converted_at, retained_at),
-        ('clicked', 'converted', clicked_at, converted_at),
-        ('signed_up', 'converted', signed_up_at, converted_at)
-    ]                                                  AS pair
+    ARRAY JOIN {{template "stage_pairs"}}             AS pair
     WHERE pair.3 <= pair.4
 ) AS pairs
 GROUP BY program, from_stage, to_stage
@@ -73,15 +77,7 @@ FROM
             pair.2                                     AS to_stage,
             arrayCount(edge -> dateDiff('millisecond', assumeNotNull(pair.3), assumeNotNull(pair.4)) >= edge * 60000, minutes) AS place
         FROM waymark.resolved_journeys
-        ARRAY JOIN
-        [
-            ('clicked', 'signed_up', clicked_at, signed_up_at),
-            ('signed_up', 'activated', signed_up_at, activated_at),
-            ('activated', 'converted', activated_at, converted_at),
-            ('converted', 'retained', converted_at, retained_at),
-            ('clicked', 'converted', clicked_at, converted_at),
-            ('signed_up', 'converted', signed_up_at, converted_at)
-        ]                                              AS pair
+        ARRAY JOIN {{template "stage_pairs"}}         AS pair
         WHERE pair.3 <= pair.4 AND pair.4 >= {from:DateTime64(3, 'UTC')} AND pair.4 < {to:DateTime64(3, 'UTC')}
             AND ({program:String} = '' OR program = {program:String})
     )

@@ -17,8 +17,7 @@ AS WITH
             SELECT
                 program, party, assumeNotNull(signed_up_at) AS at,
                 multiIf({granularity:String} = 'month', toStartOfMonth(at, {tz:String}), {granularity:String} = 'week', toMonday(at, {tz:String}), toDate(at, {tz:String})) AS cohort,
-                multiIf({by:String} = 'link', link_key, {by:String} = 'campaign', campaign, {by:String} = 'channel', channel, {by:String} = 'referrer', referrer,
-                    {by:String} = 'referrer_type', referrer_type, {by:String} = 'referee_type', referee_type, {by:String} = 'program', program, '') AS key
+                {{template "key"}} AS key
             FROM waymark.resolved_journeys
             WHERE signed_up_at >= {from:DateTime64(3, 'UTC')} AND signed_up_at < {to:DateTime64(3, 'UTC')}
                 AND ({program:String} = '' OR program = {program:String})

@@ -1,4 +1,4 @@
--- Offsets below which ingest is through and that have no row in events: repeats, records that are no event, and numbers
+-- Offsets below which ingest is through and that have no row: repeats, records that are no event, and numbers
 -- that Kafka gave to no record. Once Kafka has trimmed them, nothing else could tell the audit that they are not missing.
 -- The same plan leaves out the same offsets, so a replay writes rows that merge with those that are there.
 CREATE TABLE IF NOT EXISTS waymark.left_out
@@ -10,4 +10,4 @@ CREATE TABLE IF NOT EXISTS waymark.left_out
 )
 ENGINE = {{engine "ReplacingMergeTree"}}
 ORDER BY (source, partition, from, to)
-COMMENT 'Ranges of Kafka offsets that ingest left out of events: repeats and what is no event';
+COMMENT 'Ranges of Kafka offsets that ingest left out: repeats and what is no event';

@@ -1,4 +1,4 @@
--- The ledger: a row for each entry, as the events reward_entry carry them. An entry gives, changes, moves or takes back a
+-- The ledger: a row for each entry, as the decisions reward_entry carry them. An entry gives, changes, moves or takes back a
 -- reward, or pays a party. `value` is what the party's account gains by it, so that the sum over a party is what the
 -- programme has yet to pay it.
 --
@@ -72,7 +72,7 @@ SELECT
             arrayMap(name -> p[name], arraySort(arrayFilter(name -> startsWith(name, 'lines_'), mapKeys(p)))), ' '))))
                                                        AS lines,
     parseDateTime64BestEffortOrZero(p['recorded_at'], 3, 'UTC') AS recorded_at
-FROM (SELECT program, user_id, time, value, currency, properties AS p FROM waymark.events WHERE event = 'reward_entry');
+FROM (SELECT program, user_id, time, value, currency, properties AS p FROM waymark.decisions WHERE event = 'reward_entry');
 
 -- What payouts settled, a reward a row: what it was worth and had not been paid or, negative, what had been paid too much.
 CREATE OR REPLACE VIEW waymark.reward_settlements

@@ -1,6 +1,6 @@
 -- Fraud. What a referral (programme, referrer, referee) looks like is measured from the facts as they are now, and judged by
 -- the rules that were in force when it began: fraud_signals, fraud_scores. What follows from it is a log: whenever the
--- result of a referral changes, an event fraud_assessment says so, and what somebody decides is an event
+-- result of a referral changes, a decision fraud_assessment says so, and what somebody decides is a
 -- fraud_decision. The view fraud is the end of that log, since rewards must follow what was said, and not a query.
 --
 -- Anybody can send an unverified action with any user's name. So a referral of which something verified is known is
@@ -49,7 +49,7 @@ LEFT ANY JOIN
 (
     SELECT source, partition, offset, address_hash, properties['email'] AS email, properties['name'] AS name
     FROM waymark.events
-    WHERE stage NOT IN ('clicked', 'invited') AND NOT decided AND (address_hash != 0 OR mapContains(properties, 'email') OR mapContains(properties, 'name'))
+    WHERE stage NOT IN ('clicked', 'invited') AND (address_hash != 0 OR mapContains(properties, 'email') OR mapContains(properties, 'name'))
 ) AS p ON p.source = a.source AND p.partition = a.partition AND p.offset = a.offset
 LEFT ANY JOIN
 (
@@ -398,7 +398,7 @@ SELECT
     p['decision']                                      AS decision,
     p['actor']                                         AS actor,
     p['reason']                                        AS reason
-FROM (SELECT program, user_id, event, time, properties AS p FROM waymark.events WHERE event IN ('fraud_assessment', 'fraud_decision'));
+FROM (SELECT program, user_id, event, time, properties AS p FROM waymark.decisions WHERE event IN ('fraud_assessment', 'fraud_decision'));
 
 CREATE OR REPLACE VIEW waymark.fraud_log
 AS SELECT program, id, referrer, referee, entry, n, time, score, risk, action, signals, decision, actor, reason, version

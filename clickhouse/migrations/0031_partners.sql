@@ -1,4 +1,4 @@
--- What the records of partners say, a change a row, as the events partner_change carry them. A record is a chain of changes
+-- What the records of partners say, a change a row, as the decisions partner_change carry them. A record is a chain of changes
 -- numbered from 0, each of which says all of it; of those that claimed a place the first came in, since the place is the
 -- identity of the event. A change of kind `code` claims a code for a partner, first come first served.
 CREATE TABLE IF NOT EXISTS waymark.partner_changes
@@ -39,7 +39,7 @@ SELECT
     parseDateTime64BestEffortOrZero(p['joined_at'], 3, 'UTC') AS joined_at,
     p['actor']                                         AS actor,
     parseDateTime64BestEffortOrZero(p['recorded_at'], 3, 'UTC') AS recorded_at
-FROM (SELECT program, user_id, time, properties AS p FROM waymark.events WHERE event = 'partner_change');
+FROM (SELECT program, user_id, time, properties AS p FROM waymark.decisions WHERE event = 'partner_change');
 
 CREATE OR REPLACE VIEW waymark.partner_history
 AS SELECT program, partner, n, time, code, type, name, email, status, commission_rate, joined_at, actor, recorded_at
@@ -103,7 +103,7 @@ INNER JOIN
     (
         SELECT source, partition, offset, properties['source'] AS said
         FROM waymark.events
-        WHERE stage NOT IN ('clicked', 'invited') AND NOT decided AND mapContains(properties, 'source')
+        WHERE stage NOT IN ('clicked', 'invited') AND mapContains(properties, 'source')
     ) AS s ON s.source = e.source AND s.partition = e.partition AND s.offset = e.offset
     WHERE e.stage != 'invited'
     GROUP BY if(e.program = '', h.home, e.program), e.party
@@ -222,7 +222,7 @@ FROM
 ORDER BY key
 COMMENT 'Referrals of a period as they are now: SELECT * FROM waymark.partners_between(program = \'\', from = \'2026-01-01 00:00:00\', to = \'2027-01-01 00:00:00\', by = \'source\')';
 
--- Who changed what through the admin API, as the events audit_entry carry it.
+-- Who changed what through the admin API, as the decisions audit_entry carry it.
 CREATE TABLE IF NOT EXISTS waymark.audit_entries
 (
     time     DateTime64(3, 'UTC')    CODEC(ZSTD(1)),
@@ -249,7 +249,7 @@ SELECT
     p['subject']                                       AS subject,
     p['before']                                        AS before,
     p['after']                                         AS after
-FROM (SELECT time, program, id, properties AS p FROM waymark.events WHERE event = 'audit_entry');
+FROM (SELECT time, program, id, properties AS p FROM waymark.decisions WHERE event = 'audit_entry');
 
 CREATE OR REPLACE VIEW waymark.audit_log
 AS SELECT time, program, actor, role, action, subject, before, after, id

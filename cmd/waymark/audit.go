@@ -141,17 +141,11 @@ func (a *auditor) check(ctx context.Context) (*pipeline.EventsAudit, error) {
 		return nil, err
 	}
 	results := found.Results
-	targets, err := a.database.ViewTargets(ctx)
+	views, err := a.database.AuditViews(ctx, a.since, a.events)
 	if err != nil {
 		return nil, err
 	}
-	for _, target := range targets {
-		differences, err := a.database.AuditView(ctx, target, a.since, a.events)
-		if err != nil {
-			return nil, err
-		}
-		results = append(results, differences...)
-	}
+	results = append(results, views...)
 	damaged := slices.ContainsFunc(results, func(r tracker.AuditResult) bool { return r.Verdict.Bad() })
 	ledgers, err := a.rewards.check(ctx, !damaged)
 	if err != nil {

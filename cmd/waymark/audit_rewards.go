@@ -16,11 +16,11 @@ import (
 type rewardAudit struct {
 	database *clickhouse.DB
 	accounts *accountant.Accountant
-	writer   *pipeline.ActionWriter
+	writer   *pipeline.DecisionWriter
 }
 
 func newRewardAudit(kafka pipeline.ClientOptions, database *clickhouse.DB) (*rewardAudit, error) {
-	writer, err := pipeline.NewActionWriter(kafka)
+	writer, err := pipeline.NewDecisionWriter(kafka)
 	if err != nil {
 		return nil, err
 	}

@@ -174,6 +174,16 @@ func (w *auditWorld) write(events int) {
 			}
 		}
 	}
+	for i := range 100 { // every fifth decision comes a second time
+		at := w.start.Add(time.Duration(i) * 57 * time.Minute)
+		record := w.record(pipeline.TopicDecisions, at, &wire.Event{
+			Event: "audit_entry", Program: "general", Id: fmt.Sprint("d", i-i%5/4), TimeMs: uint64(at.UnixMilli()), Properties: map[string]string{"actor": fmt.Sprint(i)},
+		})
+		if i%5 == 4 {
+			w.repeats[fmt.Sprintf("%s/%d", record.Topic, record.Partition)]++
+		}
+		records = append(records, record)
+	}
 	records = append(records, &kgo.Record{Topic: pipeline.TopicClicks, Partition: 1, Value: []byte("no event at all"), Timestamp: w.start.Add(96 * time.Hour)})
 	if err := w.client.ProduceSync(w.t.Context(), records...).FirstErr(); err != nil {
 		w.t.Fatal(err)
@@ -195,7 +205,7 @@ func (w *auditWorld) record(topic string, at time.Time, e *wire.Event) *kgo.Reco
 		w.t.Fatal(err)
 	}
 	record := &kgo.Record{Topic: topic, Value: value, Timestamp: at, Partition: int32(e.Node % auditClickPartitions)}
-	if topic == pipeline.TopicActions {
+	if topic != pipeline.TopicClicks {
 		identity, _ := tracker.IdentityOfAction(e)
 		for _, c := range identity.RecordKey() {
 			record.Partition = (record.Partition*31 + c) % pipeline.ActionPartitions
@@ -249,6 +259,8 @@ func (w *auditWorld) contents() map[string]string {
 		"links by day":   "SELECT count(), sum(cityHash64(tuple(*))) FROM waymark.link_clicks_daily FINAL",
 		"links by month": "SELECT count(), sum(cityHash64(tuple(*))) FROM waymark.link_clicks_monthly FINAL",
 		"sample":         "SELECT count(), sum(cityHash64(tuple(*))) FROM waymark.visitor_sample",
+		"decisions":      "SELECT count(), sum(cityHash64(tuple(*))) FROM waymark.decisions",
+		"audit entries":  "SELECT count(), sum(cityHash64(tuple(*))) FROM waymark.audit_entries",
 		"by party":       "SELECT count(), sum(cityHash64(tuple(*))) FROM waymark.actions_by_party",
 		"referrals":      "SELECT count(), sum(cityHash64(tuple(*))) FROM waymark.referrals FINAL",
 		"conversions":    "SELECT count(), sum(cityHash64(tuple(*))) FROM waymark.conversions",
@@ -323,6 +335,7 @@ func TestAudit(t *testing.T) {
 	}{
 		{"nothing", w.testNothing},
 		{"gaps", w.testGaps},
+		{"decisions", w.testDecisions},
 		{"repeats", w.testRepeats},
 		{"view targets", w.testTargets},
 		{"everything", w.testEverything},
@@ -366,6 +379,22 @@ func (w *auditWorld) testGaps() {
 	},
 		"ALTER TABLE waymark.events DELETE WHERE "+clicks+" AND offset IN (700, 701, 702, 703, 901, 902, 903)"+mutated,
 		"ALTER TABLE waymark.events DELETE WHERE "+actions+" AND offset = 20"+mutated)
+}
+
+// testDecisions: a row is gone from decisions, another from the view on them.
+func (w *auditWorld) testDecisions() {
+	topic := fmt.Sprint(pipeline.TopicDecisions, "/", 2)
+	of := w.place(pipeline.TopicDecisions, 2)
+	rows := w.number("SELECT count() FROM waymark.decisions WHERE " + of)
+	lost := w.number("SELECT min(offset) FROM waymark.decisions WHERE offset > 0 AND " + of)
+	entries := w.number("SELECT count() FROM waymark.audit_entries")
+	w.plant([]string{
+		fmt.Sprintf("missing %s offsets 0 to %d %d %d", topic, int64(rows)+w.repeats[topic], rows, rows-1),
+		fmt.Sprintf("missing %s offsets %d to %d 1 0", topic, lost, lost+1),
+		"differs action_ids all keys…", fmt.Sprintf("differs audit_entries all keys %d %d", entries-1, entries-1),
+	},
+		fmt.Sprintf("ALTER TABLE waymark.decisions DELETE WHERE %s AND offset = %d", of, lost)+mutated,
+		"ALTER TABLE waymark.audit_entries DELETE WHERE id = 'd50'"+mutated)
 }
 
 // testRepeats: the rows of a range stand there twice, as by an insert without
@@ -510,6 +539,7 @@ func (w *auditWorld) testBusy() {
 			time.Sleep(5 * time.Millisecond)
 		}
 	}()
+	defer func() { stop(); <-done }() // also where the test ends early: the goroutine reports to it
 	w.mustSQL("TRUNCATE TABLE waymark.referrals")
 	w.mustSQL("ALTER TABLE waymark.clicks_hourly DROP PARTITION 202602")
 	w.mustSQL("ALTER TABLE waymark.conversions DROP PARTITION 202602")
@@ -573,7 +603,7 @@ func (w *auditWorld) testUnfinished() {
 // ingest wrote down.
 func (w *auditWorld) testTrimmed() {
 	t := w.t
-	ends, err := kadm.NewClient(w.client).ListEndOffsets(t.Context(), pipeline.TopicClicks, pipeline.TopicActions)
+	ends, err := kadm.NewClient(w.client).ListEndOffsets(t.Context(), pipeline.TopicClicks, pipeline.TopicActions, pipeline.TopicDecisions)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,7 +44,7 @@ func (d *deployment) isDrained(ctx context.Context) error {
 	}
 	defer client.Close()
 	admin := kadm.NewClient(client)
-	ends, err := admin.ListEndOffsets(ctx, "waymark.clicks", "waymark.actions")
+	ends, err := admin.ListEndOffsets(ctx, "waymark.clicks", "waymark.actions", "waymark.decisions")
 	if err == nil {
 		err = ends.Error()
 	}

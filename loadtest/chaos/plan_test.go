@@ -70,9 +70,11 @@ func TestARoundStaysWithItsFaults(t *testing.T) {
 	}
 }
 
-// Every kind that is not rare is met within a run as short as that of CI.
-func TestShortRunsMeetEveryKind(t *testing.T) {
-	s := &suite{options: options{Rounds: 40, Reuse: 8, Duration: 5 * time.Second, Rate: 1500}, table: kinds, random: rand.New(rand.NewPCG(5, 6))}
+// playedSuite is a suite that has counted the faults of all its rounds, none of
+// which was run.
+func playedSuite(o options, random rand.Source) *suite {
+	o.Duration, o.Rate = 5*time.Second, 1500
+	s := &suite{options: o, table: kinds, random: rand.New(random)}
 	for next, more := s.next(); more; next, more = s.next() {
 		o := new(outcome)
 		for _, k := range next.plan.kinds {
@@ -80,6 +82,12 @@ func TestShortRunsMeetEveryKind(t *testing.T) {
 		}
 		s.score.add(o)
 	}
+	return s
+}
+
+// Every kind that is not rare is met within a run as short as that of CI.
+func TestShortRunsMeetEveryKind(t *testing.T) {
+	s := playedSuite(options{Rounds: 40, Reuse: 8}, rand.NewPCG(5, 6))
 	for _, k := range kinds {
 		if k.rare == 0 && s.score.played(k.name) == 0 {
 			t.Errorf("%s is in none of %d rounds", k.name, s.score.rounds())
@@ -89,14 +97,7 @@ func TestShortRunsMeetEveryKind(t *testing.T) {
 
 // What takes minutes is met in a few rounds of a long run.
 func TestLongRunsMeetRareKinds(t *testing.T) {
-	s := &suite{options: options{Rounds: 300, Reuse: 25, Duration: 5 * time.Second, Rate: 1500}, table: kinds, random: rand.New(rand.NewPCG(9, 10))}
-	for next, more := s.next(); more; next, more = s.next() {
-		o := new(outcome)
-		for _, k := range next.plan.kinds {
-			o.faults = append(o.faults, k.name)
-		}
-		s.score.add(o)
-	}
+	s := playedSuite(options{Rounds: 300, Reuse: 25}, rand.NewPCG(9, 10))
 	for _, k := range kinds {
 		if played := s.score.played(k.name); k.rare > 0 && (played < 3 || played > 15) {
 			t.Errorf("%s is in %d of %d rounds", k.name, played, s.score.rounds())

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -44,6 +45,7 @@ const (
 type Auditor struct {
 	sink   tracker.ActionSink
 	queue  chan []byte
+	behind atomic.Int64 // entries that wait, the one that Run has in hand among them
 	logger *slog.Logger
 	lost   prometheus.Counter
 }
@@ -70,11 +72,12 @@ func (a *Auditor) Run(ctx context.Context) error {
 		for a.sink.Append(ctx, payload) != nil {
 			select {
 			case <-ctx.Done():
-				a.logger.Error("the audit log lacks entries: it could not be written until the end", "entries", 1+len(a.queue))
+				a.logger.Error("the audit log lacks entries: it could not be written until the end", "entries", a.behind.Load())
 				return nil
 			case <-time.After(auditRetry):
 			}
 		}
+		a.behind.Add(-1)
 	}
 }
 
@@ -82,6 +85,28 @@ func (a *Auditor) Run(ctx context.Context) error {
 type auditEntry struct {
 	program, actor, role, action, subject, before, after string
 	time                                                 time.Time
+	nothing                                              bool // was changed
+}
+
+type auditEntryKey struct{}
+
+// noted is the entry of the request, for the handler to say what the path and
+// the answer do not. Where nothing is audited, nobody reads it.
+func noted(ctx context.Context) *auditEntry {
+	if e, ok := ctx.Value(auditEntryKey{}).(*auditEntry); ok {
+		return e
+	}
+	return new(auditEntry)
+}
+
+// digestOf is the SHA-256 of a record as JSON, "" if it cannot be written so.
+func digestOf(record any) string {
+	text, err := json.Marshal(record)
+	if err != nil {
+		return ""
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
 }
 
 // write writes an entry, or leaves it to Run.
@@ -94,15 +119,21 @@ func (a *Auditor) write(ctx context.Context, e *auditEntry) {
 	if err != nil {
 		panic("BUG: encode an entry of the audit log: " + err.Error())
 	}
-	// Whoever asked may be gone; what he did stays.
-	waiting, cancel := context.WithTimeout(context.WithoutCancel(ctx), auditPatience)
-	defer cancel()
-	if err = a.sink.Append(waiting, payload); err == nil {
-		return
+	// Where others wait already, Kafka is known not to take it: nobody waits for
+	// it once more, and the entries stay in order.
+	if a.behind.Load() == 0 {
+		// Whoever asked may be gone; what he did stays.
+		waiting, cancel := context.WithTimeout(context.WithoutCancel(ctx), auditPatience)
+		defer cancel()
+		if err = a.sink.Append(waiting, payload); err == nil {
+			return
+		}
 	}
+	a.behind.Add(1)
 	select {
 	case a.queue <- payload:
 	default:
+		a.behind.Add(-1)
 		a.lost.Inc()
 		a.logger.Error("an entry of the audit log is lost: too many wait for Kafka", "actor", e.actor, "action", e.action, "subject", e.subject, "program", e.program,
 			"before", e.before, "after", e.after, "error", err)
@@ -134,7 +165,7 @@ func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 // audit writes an entry for a request that changed something.
 func (s *server) audit(ctx huma.Context, next func(huma.Context)) {
 	op := ctx.Operation()
-	if s.Auditor == nil || op.Metadata[accessKey] != keeper || op.Method == http.MethodGet || ctx.Query("dry_run") == "true" || unaudited(op.Path) {
+	if s.Auditor == nil || op.Metadata[accessKey] != keeper || op.Method == http.MethodGet || ctx.Query("dry_run") == "true" {
 		next(ctx)
 		return
 	}
@@ -142,9 +173,9 @@ func (s *server) audit(ctx huma.Context, next func(huma.Context)) {
 	e := &auditEntry{actor: key.ID, role: string(key.Role), action: op.OperationID, subject: cutText(requestURI(ctx)), time: s.Now().UTC()}
 	program, before := s.recordBefore(ctx)
 	e.before = before
-	seen := &audited{answering: ctx, digest: sha256.New()}
+	seen := &audited{answering: huma.WithValue(ctx, auditEntryKey{}, e), digest: sha256.New()}
 	next(seen)
-	if seen.Status() >= 300 {
+	if seen.Status() >= 300 || e.nothing {
 		return
 	}
 	var about struct {
@@ -153,18 +184,11 @@ func (s *server) audit(ctx huma.Context, next func(huma.Context)) {
 	if json.Unmarshal(seen.start.Bytes(), &about) != nil {
 		about.Program = ""
 	}
-	e.program = cmp.Or(program, about.Program, key.Program)
-	if seen.start.Len() > 0 {
+	e.program = cmp.Or(e.program, program, about.Program, key.Program)
+	if e.after == "" && seen.start.Len() > 0 {
 		e.after = hex.EncodeToString(seen.digest.Sum(nil))
 	}
 	s.Auditor.write(ctx.Context(), e)
-}
-
-// unaudited are links and keys: an entry is a row of events, and whoever counts
-// those would find one for each link that he made. Their topics keep who they
-// are and when they were written.
-func unaudited(path string) bool {
-	return strings.HasPrefix(path, "/v1/links") || strings.HasPrefix(path, "/v1/keys")
 }
 
 const auditTextMax = 1024 // bytes of a property
@@ -179,8 +203,8 @@ func cutText(text string) string {
 }
 
 // recordBefore is the programme that a request names, and the digest of it as
-// it is. Rewards, referrals and partners need none: their chains keep all that
-// they ever were.
+// it is. Links and keys are noted by their handlers. Rewards, referrals and
+// partners need none: their chains keep all that they ever were.
 func (s *server) recordBefore(ctx huma.Context) (program, digest string) {
 	if !strings.HasPrefix(ctx.Operation().Path, "/v1/programs/") {
 		return "", ""
@@ -190,12 +214,7 @@ func (s *server) recordBefore(ctx huma.Context) (program, digest string) {
 	if !ok {
 		return program, ""
 	}
-	text, err := json.Marshal(p.Masked())
-	if err != nil {
-		return program, ""
-	}
-	sum := sha256.Sum256(text)
-	return program, hex.EncodeToString(sum[:])
+	return program, digestOf(p.Masked())
 }
 
 type auditLogInput struct {
@@ -211,7 +230,7 @@ type auditLogInput struct {
 
 func (s *server) registerAuditLog() {
 	op := operation("GET", "/v1/audit-log", "audit-log", "Who changed what, the latest first", keeper, 503)
-	op.Description = "An entry for each request that changed a programme, partner, reward or payout, or decided about a referral: actor is the id of the key, action the operation, subject path and parameters, before and after SHA-256 digests of the programme as it was, and of the answer."
+	op.Description = "An entry for each request that changed a programme, link, key, partner, reward or payout, or decided about a referral; one for all links that were created at once, with their number. actor is the id of the key, action the operation, subject path and parameters, before and after SHA-256 digests of the programme, link or key as it was, and of the answer (of a key: without its secret)."
 	op.Responses = reportResponses("An entry a row, and the cursor of the next page, empty on the last one.")
 	route(s, op, "query", s.auditLog)
 }

@@ -19,16 +19,19 @@ import (
 // auditTrail is a log in memory that can be away. It answers its rows whatever
 // is asked, and keeps the question.
 type auditTrail struct {
-	mu     sync.Mutex
-	away   bool
-	events []*wire.Event
-	query  tracker.AuditQuery
+	mu   sync.Mutex
+	away bool
+	// refused counts the attempts while it was away.
+	refused int
+	events  []*wire.Event
+	query   tracker.AuditQuery
 }
 
 func (a *auditTrail) Append(_ context.Context, payloads ...[]byte) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.away {
+		a.refused++
 		return tracker.ErrUnavailable
 	}
 	for _, payload := range payloads {
@@ -79,14 +82,21 @@ func TestAuditLog(t *testing.T) {
 	f.want(t, 200, "GET", "/v1/links", f.admin, "")
 	f.want(t, 200, "PATCH", "/v1/links/a/b", f.admin, `{"active":false}`)
 	f.want(t, 204, "DELETE", "/v1/links/a/b", f.weddingAdmin, "")
+	f.want(t, 207, "POST", "/v1/links", f.admin, `[{"url":"https://example.com/1"},{"url":"x"},{"url":"https://example.com/2"}]`)
+	f.want(t, 207, "POST", "/v1/links", f.admin, `[{"url":"x"}]`)
 	f.want(t, 200, "PUT", "/v1/programs/new", f.admin, `{}`)
 	f.want(t, 200, "PUT", "/v1/programs/wedding", f.admin, `{}`)
 	key := f.want(t, 201, "POST", "/v1/keys", f.admin, `{"role":"read","program":"wedding"}`)["id"].(string)
 	f.want(t, 204, "DELETE", "/v1/keys?id="+key, f.admin, "")
+	f.want(t, 204, "DELETE", "/v1/keys?id="+key, f.admin, "") // it is revoked already
 	f.want(t, 201, "POST", "/v1/partners", f.weddingAdmin, `{"id":"s-1"}`)
 	f.want(t, 200, "POST", "/v1/programs/wedding/rewards/recompute?dry_run=true", f.admin, "")
 	want := []string{
+		"create-links /v1/links/a%2Fb of wedding before 0 after 64", "change-link /v1/links/a%2Fb of wedding before 64 after 64",
+		"delete-link /v1/links/a%2Fb of wedding before 64 after 0",
+		"create-links /v1/links: 2 created of  before 0 after 64",
 		"put-program /v1/programs/new of new before 0 after 64", "put-program /v1/programs/wedding of wedding before 64 after 64",
+		"create-key /v1/keys/" + key + " of wedding before 0 after 64", "revoke-key-by-query /v1/keys?id=" + key + " of wedding before 64 after 0",
 		"create-partner /v1/partners of wedding before 0 after 64",
 	}
 	if got := f.trail.said(); strings.Join(got, "\n") != strings.Join(want, "\n") {
@@ -110,6 +120,9 @@ func TestAuditLogAway(t *testing.T) {
 	a := NewAuditor(trail, registry, slog.New(slog.DiscardHandler))
 	for i := range auditQueueMax + 3 {
 		a.write(t.Context(), &auditEntry{action: fmt.Sprint(i), time: testNow})
+	}
+	if trail.refused != 1 {
+		t.Errorf("%d requests waited for a log that was known to be away, want the first alone", trail.refused)
 	}
 	families, err := registry.Gather()
 	if err != nil || families[0].Metric[0].Counter.GetValue() != 3 {

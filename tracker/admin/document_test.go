@@ -341,3 +341,35 @@ func (d served) checkOperations(t *testing.T, f *fixture, answered map[string]bo
 		}
 	}
 }
+
+// Every setting of a programme, however deep, says in the document what it means.
+func TestDocumentOfPrograms(t *testing.T) {
+	f := newFixture(t)
+	var root struct {
+		Components struct {
+			Schemas map[string]struct {
+				Properties map[string]struct {
+					Description string `json:"description"`
+				} `json:"properties"`
+			} `json:"schemas"`
+		} `json:"components"`
+	}
+	if err := json.Unmarshal([]byte(f.send("GET", "/openapi.json", "", "")), &root); err != nil {
+		t.Fatal(err)
+	}
+	for _, rules := range []any{
+		tracker.Program{}, tracker.Flow{}, tracker.ReferralRules{}, tracker.RewardRules{}, tracker.RewardRule{}, tracker.Condition{}, tracker.Multiplier{}, tracker.Milestone{},
+		tracker.Tier{}, tracker.Campaign{}, tracker.Season{}, tracker.CampaignTargets{}, tracker.FraudRules{}, tracker.FraudSignal{}, tracker.FraudActions{}, tracker.MessageRules{}, tracker.Webhook{},
+	} {
+		name := reflect.TypeOf(rules).Name()
+		schema := root.Components.Schemas[name]
+		if len(schema.Properties) == 0 {
+			t.Errorf("%s is not in the document", name)
+		}
+		for property, described := range schema.Properties {
+			if property != "$schema" && described.Description == "" {
+				t.Errorf("%s.%s is not described", name, property)
+			}
+		}
+	}
+}

@@ -101,6 +101,7 @@ func (s *server) createKey(ctx context.Context, in *createKeyInput) (*createKeyO
 		return nil, err
 	}
 	key.Hash = ""
+	noted(ctx).subject, noted(ctx).after = "/v1/keys/"+key.ID, digestOf(key)
 	return &createKeyOutput{Body: createdKey{Secret: secret, APIKey: key}}, nil
 }
 
@@ -110,8 +111,12 @@ func (s *server) revokeKey(ctx context.Context, id string) error {
 		return newProblem(http.StatusNotFound, "there is no key "+strconv.Quote(id)+"; the admin key of the installation is no such key and is changed where it is configured")
 	}
 	if key.RevokedAt != nil {
+		noted(ctx).nothing = true
 		return nil
 	}
+	public := key
+	public.Hash = ""
+	noted(ctx).program, noted(ctx).before = key.Program, digestOf(public)
 	now := s.Now().UTC()
 	key.RevokedAt = &now
 	return s.KeyWriter.PutKey(ctx, key)

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
+	"net/url"
 	"reflect"
 	"strconv"
 
@@ -105,6 +107,10 @@ func (s *server) createLinks(ctx context.Context, in *createLinksInput) (*create
 	}
 	if body[0] == '[' {
 		result, err := s.createBatch(ctx, body)
+		if err == nil {
+			noted(ctx).subject = fmt.Sprintf("/v1/links: %d created", result.Created)
+			noted(ctx).nothing = result.Created == 0
+		}
 		return &createLinksOutput{Status: http.StatusMultiStatus, Body: result}, err
 	}
 	link, err := s.newLink(caller(ctx), body)
@@ -114,6 +120,10 @@ func (s *server) createLinks(ctx context.Context, in *createLinksInput) (*create
 	links := []tracker.Link{link}
 	if err := s.LinkWriter.CreateLinks(ctx, links)[0]; err != nil {
 		return nil, err
+	}
+	noted(ctx).subject = "/v1/links/" + url.PathEscape(links[0].Code)
+	if links[0].Domain != "" {
+		noted(ctx).subject += "?domain=" + url.QueryEscape(links[0].Domain)
 	}
 	return &createLinksOutput{Status: http.StatusCreated, Body: links[0]}, nil
 }
@@ -270,6 +280,7 @@ func (s *server) changeLink(ctx context.Context, in *changeLinkInput) (*linkOutp
 		if !sees(caller(ctx), link.Program) {
 			return noLink(&in.LinkPath) // it has moved since it was found
 		}
+		noted(ctx).before = digestOf(link)
 		changed, err := tracker.PatchLink(*link, body)
 		if err != nil {
 			return err
@@ -284,8 +295,10 @@ func (s *server) changeLink(ctx context.Context, in *changeLinkInput) (*linkOutp
 }
 
 func (s *server) deleteLink(ctx context.Context, in *LinkPath) (*struct{}, error) {
-	if _, err := s.find(ctx, in); err != nil {
+	link, err := s.find(ctx, in)
+	if err != nil {
 		return nil, err
 	}
+	noted(ctx).program, noted(ctx).before = link.Program, digestOf(link)
 	return nil, s.LinkWriter.DeleteLink(ctx, in.Domain, in.Code)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"testing"
 	"time"
@@ -12,9 +13,9 @@ import (
 	"waymark/tracker/wire"
 )
 
-func newTestActionWriter(t *testing.T, brokers ...string) *ActionWriter {
+func newTestDecisionWriter(t *testing.T, brokers ...string) *DecisionWriter {
 	t.Helper()
-	w, err := NewActionWriter(ClientOptions{Brokers: brokers, Logger: quiet})
+	w, err := NewDecisionWriter(ClientOptions{Brokers: brokers, Logger: quiet})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,15 +32,15 @@ func decided(t *testing.T, id, user string) []byte {
 	return payload
 }
 
-// Two writers that race for the same identities: events has each of them once,
-// from one writer or the other, and a writer that appends again changes nothing.
-func TestActionWriterRaces(t *testing.T) {
+// Two writers that race for the same identities: of each the first in the log is
+// there, once, and a writer that appends again changes nothing.
+func TestDecisionWriterRaces(t *testing.T) {
 	k, store := startKafka(t), newMemoryStore()
 	startIngest(t, IngestOptions{Clients: k.options(), Store: store})
 	const entries = 100
 	var group sync.WaitGroup
 	for w := range 2 {
-		writer := newTestActionWriter(t, k.brokers...)
+		writer := newTestDecisionWriter(t, k.brokers...)
 		group.Go(func() {
 			for range 2 {
 				for i := range entries {
@@ -52,22 +53,32 @@ func TestActionWriterRaces(t *testing.T) {
 	}
 	group.Wait()
 	eventually(t, "all is ingested", k.settled)
-	found := map[string]int{}
-	for row := range store.rows("events") {
-		found[row.event.Id]++
-	}
-	for i := range entries {
-		if id := fmt.Sprint("r/", i); found[id] != 1 {
-			t.Errorf("%s is in events %d times", id, found[id])
+	first := map[string]string{} // by id, its user as the log has it
+	for _, records := range k.logged(TopicDecisions) {
+		for _, record := range records {
+			var event wire.Event
+			if err := event.UnmarshalVT(record.Value); err != nil {
+				t.Fatal(err)
+			}
+			if _, known := first[event.Id]; !known {
+				first[event.Id] = event.UserId
+			}
 		}
 	}
-	if len(found) != entries {
-		t.Errorf("%d identities, want %d", len(found), entries)
+	found := map[string]string{}
+	for row := range store.rows("events") {
+		if _, again := found[row.event.Id]; again {
+			t.Errorf("%s is there twice", row.event.Id)
+		}
+		found[row.event.Id] = row.event.UserId
+	}
+	if len(found) != entries || !maps.Equal(found, first) {
+		t.Errorf("%d identities, want %d; by their writers\n%v, want\n%v", len(found), entries, found, first)
 	}
 }
 
-func TestActionWriterNeedsIdentity(t *testing.T) {
-	w := newTestActionWriter(t, "127.0.0.1:1")
+func TestDecisionWriterNeedsIdentity(t *testing.T) {
+	w := newTestDecisionWriter(t, "127.0.0.1:1")
 	payload, err := (&wire.Event{Event: "reward_entry", Program: "p"}).MarshalVT()
 	if err != nil {
 		t.Fatal(err)
@@ -75,13 +86,19 @@ func TestActionWriterNeedsIdentity(t *testing.T) {
 	if err := w.Append(testContext(t), payload); err == nil || errors.Is(err, tracker.ErrUnavailable) {
 		t.Fatalf("an event without an identity: %v", err)
 	}
+	if payload, err = (&wire.Event{Event: "purchase", Program: "p", Id: "1"}).MarshalVT(); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Append(testContext(t), payload); err == nil || errors.Is(err, tracker.ErrUnavailable) {
+		t.Fatalf("an action: %v", err)
+	}
 	if err := w.Append(testContext(t), []byte{0xff}); err == nil || errors.Is(err, tracker.ErrUnavailable) {
 		t.Fatalf("no event: %v", err)
 	}
 }
 
-func TestActionWriterKafkaAway(t *testing.T) {
-	w := newTestActionWriter(t, "127.0.0.1:1")
+func TestDecisionWriterKafkaAway(t *testing.T) {
+	w := newTestDecisionWriter(t, "127.0.0.1:1")
 	ctx, cancel := context.WithTimeout(testContext(t), 200*time.Millisecond)
 	defer cancel()
 	if err := w.Append(ctx, decided(t, "r/0", "u")); !errors.Is(err, tracker.ErrUnavailable) {
