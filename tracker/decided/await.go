@@ -1,6 +1,6 @@
 // Package decided has what those share who write down what this installation
 // itself decides (ledger entries, assessments, records of partners) as events
-// of waymark.actions. An entry names its place, and the place is the event's
+// of waymark.decisions. An entry names its place, and the place is the event's
 // identity, of which the first counts for ever. So who has written one waits
 // until its place is taken, and looks by whom.
 package decided

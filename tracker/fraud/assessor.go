@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -85,54 +86,74 @@ const (
 	restShare = 4
 	restMax   = 15 * time.Second
 
-	// assessBatch bounds the assessments that are in memory and on their way at a
-	// time; what is beyond is found again by the next look.
-	assessBatch = 10_000
+	// assessBatch bounds the assessments that are in memory at a time, a kilobyte
+	// each; what is beyond is found again by another look, which measures all
+	// referrals anew.
+	assessBatch = 50_000
+	claimBatch  = 10_000 // of them are on their way at a time
 )
 
 // Run assesses the referrals whenever there is news. It ends with its context.
 // What fails is tried again.
 func (a *Assessor) Run(ctx context.Context) error {
 	seen, again := "", false
+	trouble := decided.Trouble{
+		Logger: a.Logger,
+		Failed: "the referrals could not be assessed for fraud; it is tried again",
+		Over:   "the referrals are assessed for fraud again",
+	}
 	for {
 		began := time.Now()
 		mark, err := a.Store.FraudMark(ctx)
 		if err == nil && (mark != seen || again) {
+			_, err = a.Assess(ctx)
 			// What changed the mark may not be in every table yet: look once more.
-			again = mark != seen
-			if _, err = a.Assess(ctx); err == nil {
+			again = mark != seen || err != nil
+			if err == nil {
 				seen = mark
 			}
 		}
-		if err != nil && ctx.Err() == nil {
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
 			a.failures.Inc()
-			a.Logger.Warn("the referrals could not be assessed for fraud; it is tried again", "error", err)
 		}
+		trouble.Note(err)
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(max(a.Interval, min(restShare*time.Since(began), restMax))):
+		case <-time.After(max(a.Interval, min(restShare*time.Since(began), restMax), trouble.Wait(a.Interval, restMax))):
 		}
 	}
 }
 
-// Assess brings the log up to date, and returns how many assessments it wrote.
+// Assess brings the log up to date, and returns how many assessments it wrote. A
+// batch that is not full was the last: to see that nothing is left would take as
+// long as to find it did.
 func (a *Assessor) Assess(ctx context.Context) (written int, err error) {
 	began := time.Now()
 	for {
 		entries, err := a.Store.FraudChanges(ctx, assessBatch)
-		if err != nil || len(entries) == 0 {
-			a.duration.Observe(time.Since(began).Seconds())
+		if err != nil {
 			return written, err
 		}
 		for _, e := range entries {
 			e.Kind, e.Actor = Assessment, System
 		}
-		if _, err := a.claim(ctx, entries); err != nil {
-			return written, fmt.Errorf("write %d assessments: %w", len(entries), err)
+		for window := range slices.Chunk(entries, claimBatch) {
+			if _, err := a.claim(ctx, window); err != nil {
+				return written, fmt.Errorf("write %d assessments: %w", len(window), err)
+			}
+			written += len(window)
 		}
-		written += len(entries)
-		a.Logger.Info("wrote into the log of fraud", "assessments", len(entries))
+		if len(entries) > 0 {
+			a.Logger.Info("wrote into the log of fraud", "assessments", len(entries))
+		}
+		if len(entries) < assessBatch {
+			a.duration.Observe(time.Since(began).Seconds())
+			return written, nil
+		}
 	}
 }
 

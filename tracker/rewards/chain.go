@@ -19,6 +19,7 @@ type Chain struct {
 	Earned   time.Time       // of the first
 	Since    time.Time       // of the last
 	Eligible time.Time       // when it last became eligible, the zero time for never
+	Derived  Derivation      // of the last that gave or changed the amount
 
 	Approved  bool // a person made it eligible
 	Dismissed bool // a person cancelled it
@@ -28,6 +29,9 @@ type Chain struct {
 	Settled    decimal.Decimal
 	Settlement *Settlement // the last payout that it stands in, nil for none
 }
+
+// Derivation is how an amount came about, as an entry says it.
+type Derivation struct{ Base, Multipliers, Cap string }
 
 // Settlement is a payout, as far as the rewards in it must know.
 type Settlement struct {
@@ -45,6 +49,9 @@ func (c *Chain) Add(e *Entry) {
 	}
 	if e.Kind == Expire {
 		c.Lapsed = c.Lapsed.Sub(e.Value)
+	}
+	if e.Base != "" {
+		c.Derived = Derivation{e.Base, e.Multipliers, e.Cap}
 	}
 	c.Approved = c.Approved || e.Actor != System && e.State == Eligible
 	c.Dismissed = c.Dismissed || e.Actor != System && e.State == Cancelled
@@ -84,7 +91,7 @@ func Next(want *Reward, have *Chain, now time.Time) *Entry {
 		return nil
 	case have.Length == 0:
 		return want.entry(have, Earn, Pending, worth, want.Time)
-	case !have.Balance.Equal(worth):
+	case !have.Balance.Equal(worth), !worth.IsZero() && want.derivation() != have.Derived:
 		return change(want, have, worth, reason, now)
 	case have.Settlement != nil && have.State != Paid:
 		return MarkPaid(have)
@@ -114,7 +121,9 @@ func MarkPaid(have *Chain) *Entry {
 	return e
 }
 
-// change is the entry that corrects the amount of a reward.
+// change is the entry that corrects the amount of a reward, or by a value of 0
+// how it came about: two changes of the facts may leave the amount as it was, and
+// whoever asks why it is so shall not read what holds no more.
 func change(want *Reward, have *Chain, worth decimal.Decimal, reason string, now time.Time) *Entry {
 	at, kind, state := now, Adjust, have.State
 	if want != nil && want.Changed.After(have.Since) && want.Changed.Before(now) {
@@ -128,6 +137,8 @@ func change(want *Reward, have *Chain, worth decimal.Decimal, reason string, now
 		}
 	case state == Cancelled:
 		kind, state = Earn, Pending
+	case reason == "" && worth.Equal(have.Balance):
+		reason = "the same amount, calculated from something else"
 	case reason == "":
 		reason = "calculated anew"
 	}
@@ -196,9 +207,16 @@ func (r *Reward) entry(have *Chain, kind Kind, state State, value decimal.Decima
 	if at.Before(have.Since) {
 		at = have.Since
 	}
+	terms := r.derivation()
 	return &Entry{
 		Chain: r.ID, N: have.Length, Party: r.Party, Time: at, Value: value, Kind: kind, State: state, Actor: System,
 		Rule: r.Rule, Fact: r.Fact, Referee: r.Referral.Referee, Referrer: r.Referral.Referrer, ReferrerType: r.Type,
-		Campaign: r.Campaign, Base: r.Base.String(), Multipliers: r.Multipliers, Cap: r.Cap, Version: r.Version,
+		Campaign: r.Campaign, Base: terms.Base, Multipliers: terms.Multipliers, Cap: terms.Cap, Version: r.Version,
 	}
+}
+
+// derivation is how the amount came about. The version of the programme is not
+// part of it: one that pays the same for the same is no news of every reward.
+func (r *Reward) derivation() Derivation {
+	return Derivation{r.Base.String(), cut(r.Multipliers), r.Cap}
 }

@@ -96,6 +96,30 @@ func TestStates(t *testing.T) {
 	s.check("rejected for good", "2026-01-01 earn pending 10", "2026-01-15 move eligible 0", "2026-01-22 reverse cancelled -10")
 }
 
+// Where the amount stays and what it is made of changes, the ledger says so, once;
+// but not of what was cancelled, and not for another version alone.
+func TestDerivation(t *testing.T) {
+	s := newStory(t)
+	s.want.Base, s.want.Multipliers = decimal.NewFromInt(5), strings.Repeat("a 2 × ", 400) // longer than an entry can say
+	s.until("2026-01-20").until("2026-01-21")
+	s.want.Version++
+	s.until("2026-01-22")
+	s.want.Base, s.want.Multipliers, s.want.Cap = decimal.NewFromInt(20), "", "cap"
+	s.until("2026-01-23").until("2026-01-24")
+	if got := (Derivation{"20", "", "cap"}); s.have.Derived != got {
+		t.Errorf("the ledger says %+v", s.have.Derived)
+	}
+	s.have.Settle(Line{"R", decimal.NewFromInt(10)}, Settlement{Time: day("2026-01-25"), Actor: "k", Batch: "B"})
+	s.want.Cap = "budget"
+	s.until("2026-01-26")
+	s.want.Amount, s.want.Base, s.want.Reason = decimal.Zero, decimal.Zero, "refunded"
+	s.until("2026-01-27")
+	s.want.Reason = "the referral was rejected"
+	s.until("2026-01-28")
+	s.check("made of something else", "2026-01-01 earn pending 10", "2026-01-15 move eligible 0", "2026-01-23 adjust eligible 0",
+		"2026-01-26 adjust eligible 0", "2026-01-26 move paid 0", "2026-01-27 reverse paid -10")
+}
+
 func TestPaidAndTakenBack(t *testing.T) {
 	s := newStory(t)
 	s.want.ExpiresIn = 30

@@ -103,23 +103,35 @@ const (
 // or the time of a reward has come. It ends with its context. What fails is
 // tried again.
 func (a *Accountant) Run(ctx context.Context) error {
-	seen, wake := "", time.Time{}
+	seen, again, wake := "", false, time.Time{}
+	trouble := decided.Trouble{
+		Logger: a.Logger,
+		Failed: "the ledger of rewards could not be brought up to date; it is tried again",
+		Over:   "the ledger of rewards is brought up to date again",
+	}
 	for {
 		began := time.Now()
 		mark, err := a.Store.RewardsMark(ctx)
-		if err == nil && (mark != seen || !wake.IsZero() && !a.Now().Before(wake)) {
-			if wake, err = a.all(ctx); err == nil {
-				seen = mark
+		if err == nil && (mark != seen || again || !wake.IsZero() && !a.Now().Before(wake)) {
+			var next time.Time
+			next, err = a.all(ctx)
+			// What changed the mark may not be in every table yet: look once more.
+			again = mark != seen || err != nil
+			if err == nil {
+				seen, wake = mark, next
 			}
 		}
-		if err != nil && ctx.Err() == nil {
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
 			a.failures.Inc()
-			a.Logger.Warn("the ledger of rewards could not be brought up to date; it is tried again", "error", err)
 		}
+		trouble.Note(err)
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(max(a.Interval, min(restShare*time.Since(began), restMax))):
+		case <-time.After(max(a.Interval, min(restShare*time.Since(began), restMax), trouble.Wait(a.Interval, restMax))):
 		}
 	}
 }

@@ -268,6 +268,44 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// behind is a store that counts a fact before it shows it, and fails when it is
+// asked again.
+type behind struct {
+	*rewardstest.Ledger
+	looks int
+}
+
+func (b *behind) RewardFacts(ctx context.Context, program string, countries bool) ([]*rewards.Fact, error) {
+	switch b.looks++; b.looks {
+	case 1:
+		return nil, nil
+	case 2:
+		return nil, errors.New("away")
+	}
+	return b.Ledger.RewardFacts(ctx, program, countries)
+}
+
+// News that is not in every table yet is looked at again, though nothing else
+// comes.
+func TestRunLooksAgain(t *testing.T) {
+	l := newTestLedger(share(10, time.Time{}))
+	l.Arrive(order(1, "a", 100))
+	a := newTestAccountant(l)
+	a.Store = &behind{Ledger: l}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- a.Run(ctx) }()
+	for deadline := time.Now().Add(time.Minute); len(l.Entries()) < 2; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("nothing was earned")
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 // A sink that takes entries of which nothing is seen again.
 func TestNotIngested(t *testing.T) {
 	l := newTestLedger(share(10, time.Time{}))
