@@ -13,9 +13,6 @@ import (
 	"waymark/clickhouse"
 	"waymark/tracker"
 	"waymark/tracker/admin"
-	"waymark/tracker/fraud"
-	"waymark/tracker/partners"
-	"waymark/tracker/rewards/accountant"
 )
 
 type adminCommand struct {
@@ -87,30 +84,24 @@ func (c *adminCommand) Run(ctx context.Context) error {
 	}
 	ready.started()
 	slog.Info("admin is ready", "admin", listener.Addr().String())
-	accounts, closeWriter, err := newAccountant(kafka, catalog, database, registry)
+	decide, err := newDeciders(kafka, catalog, database, registry)
 	if err != nil {
 		return err
 	}
-	defer closeWriter()
-	parts.Go(func() error { return accounts.Run(following) })
-	assessor := newAssessor(accounts.Sink, database, registry)
-	parts.Go(func() error { return assessor.Run(following) })
-	auditor := admin.NewAuditor(accounts.Sink, registry, slog.Default())
-	parts.Go(func() error { return auditor.Run(following) })
-	parts.Go(func() error { return newWebhookSender(accounts.Sink, catalog, database, registry).Run(following) })
-	err = serveHTTP(ctx, listener, newAdmin(catalog, database, accounts, assessor, auditor, ring, c.PublicURL, ready, registry))
+	defer decide.close()
+	parts.Go(func() error { return decide.Run(following) })
+	err = serveHTTP(ctx, listener, newAdmin(catalog, database, decide, ring, c.PublicURL, ready, registry))
 	stopFollowing()
 	return errors.Join(err, parts.Wait())
 }
 
-func newAdmin(c *catalog, database *clickhouse.DB, accounts *accountant.Accountant, assessor *fraud.Assessor, auditor *admin.Auditor, ring *tracker.KeyRing, publicURL string, ready *readiness, registry *prometheus.Registry) http.Handler {
+func newAdmin(c *catalog, database *clickhouse.DB, decide *deciders, ring *tracker.KeyRing, publicURL string, ready *readiness, registry *prometheus.Registry) http.Handler {
 	return admin.New(admin.Options{
 		Links: c.links, Keys: c.keys, ClickIDs: tracker.NewClickIDs(ring),
 		LinkWriter: c.Catalog, ProgramWriter: c.Catalog, ProgramHistory: database, KeyWriter: c.Catalog,
 		Reporter: database, ClickFinder: database, ValueFinder: database,
-		RewardKeeper: accounts, RewardReader: database, FraudKeeper: assessor, FraudReader: database,
-		PartnerKeeper: &partners.Keeper{Store: database, Sink: accounts.Sink}, PartnerReader: database,
-		Auditor: auditor, AuditReader: database,
+		RewardKeeper: decide.accounts, RewardReader: database, FraudKeeper: decide.assessor, FraudReader: database,
+		PartnerKeeper: decide.partners, PartnerReader: database, Auditor: decide.auditor, AuditReader: database,
 		PublicURL: publicURL, Ready: ready.reasons, Gatherer: registry, Version: version,
 	})
 }

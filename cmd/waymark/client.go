@@ -7,7 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net/http"
+	"net/netip"
+	"net/url"
 	"strings"
 	"time"
 )
@@ -37,6 +40,16 @@ func (f *adminFlags) client() (*apiClient, error) {
 		base = "http://" + base
 	}
 	return &apiClient{base: strings.TrimRight(base, "/"), key: key, http: http.Client{Timeout: 2 * time.Minute}}, nil
+}
+
+// isLocal reports whether the installation is on this machine.
+func (c *apiClient) isLocal() bool {
+	base, err := url.Parse(c.base)
+	if err != nil {
+		return false
+	}
+	ip, _ := netip.ParseAddr(base.Hostname())
+	return base.Hostname() == "localhost" || ip.IsLoopback()
 }
 
 // problem is an RFC 9457 answer.
@@ -99,4 +112,54 @@ func (c *apiClient) call(ctx context.Context, method, path string, in, out any) 
 		return fmt.Errorf("decode the answer to %s %s: %w", method, path, err)
 	}
 	return nil
+}
+
+const (
+	listLimit   = "1000"   // rows of a page, the most that the API gives
+	reportLimit = "100000" // rows of a report, which has one page
+)
+
+// listAll yields what a list of the admin API has, page after page, or the
+// error that ends it. member is how a page names its rows; filters that are
+// empty are left out, since to ask for the state "" is a mistake.
+func listAll[Row any](ctx context.Context, client *apiClient, path, member string, filters url.Values) iter.Seq2[Row, error] {
+	query := url.Values{"limit": {listLimit}}
+	for name, values := range filters {
+		if values[0] != "" {
+			query[name] = values
+		}
+	}
+	return func(yield func(Row, error) bool) {
+		var none Row
+		for {
+			var page map[string]json.RawMessage
+			if err := client.call(ctx, "GET", path+"?"+query.Encode(), nil, &page); err != nil {
+				yield(none, err)
+				return
+			}
+			var rows []Row
+			var cursor string
+			if err := errors.Join(decodeMember(page, member, &rows), decodeMember(page, "cursor", &cursor)); err != nil {
+				yield(none, fmt.Errorf("decode the answer to GET %s: %w", path, err))
+				return
+			}
+			for _, row := range rows {
+				if !yield(row, nil) {
+					return
+				}
+			}
+			if cursor == "" {
+				return
+			}
+			query.Set("cursor", cursor)
+		}
+	}
+}
+
+// decodeMember decodes one member of an answer; where it is absent, to stays.
+func decodeMember(answer map[string]json.RawMessage, name string, to any) error {
+	if len(answer[name]) == 0 {
+		return nil
+	}
+	return json.Unmarshal(answer[name], to)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -42,7 +43,7 @@ func (c *demoCommand) Run(ctx context.Context) error {
 	end := time.Now().Add(-time.Minute)
 	run := strconv.FormatInt(end.UnixMilli(), 36)
 	if c.Program == "" || c.Program == "wedding" {
-		if err := putDemoProgram(ctx, client, "wedding", end, nil); err != nil {
+		if err := putDemoProgram(ctx, client, "wedding", end, nil, nil); err != nil {
 			return err
 		}
 		if err := c.runLoops(ctx, client, run, end); err != nil || c.Program == "" {
@@ -52,10 +53,29 @@ func (c *demoCommand) Run(ctx context.Context) error {
 	script := scripts[c.Program]
 	s := newStory(c.Program, script, c.Seed, run+"s", end.UnixMilli())
 	script.write(s, c.Users)
-	if err := putDemoProgram(ctx, client, c.Program, end, script.campaigns(s)); err != nil {
+	s.writeChannels()
+	return c.runStory(ctx, client, s, end)
+}
+
+// runStory plays a story. A programme of partners tells a receiver of the demo
+// by webhook, and no more once it is over; of an installation elsewhere nobody
+// is told, for webhooks without TLS lead to its own machine.
+func (c *demoCommand) runStory(ctx context.Context, client *apiClient, s *story, end time.Time) (err error) {
+	conductor := conductor{demoCommand: c, client: client, driver: &driver{edge: "http://" + c.Listen, key: client.key, program: c.Program, admin: client}, story: s}
+	var hooks []demoWebhook
+	if s.manual && client.isLocal() {
+		if conductor.told, err = listenForWebhooks(); err != nil {
+			return err
+		}
+		defer conductor.told.server.Close()
+		hooks = []demoWebhook{{conductor.told.url, conductor.told.secret, toldEvents}}
+		defer func() {
+			err = errors.Join(err, putDemoProgram(context.WithoutCancel(ctx), client, c.Program, end, s.campaigns(s), nil))
+		}()
+	}
+	if err := putDemoProgram(ctx, client, c.Program, end, s.campaigns(s), hooks); err != nil {
 		return err
 	}
-	conductor := conductor{c, client, &driver{edge: "http://" + c.Listen, key: client.key, program: c.Program, admin: client}, s}
 	truth, found, err := conductor.play(ctx)
 	if err != nil {
 		return err

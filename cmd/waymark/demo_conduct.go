@@ -16,6 +16,7 @@ type conductor struct {
 	client *apiClient
 	driver *driver
 	story  *story
+	told   *receiver // nil where the programme tells nobody
 }
 
 // payoutParties are named in one request at most.
@@ -35,26 +36,39 @@ func (c *conductor) play(ctx context.Context) (truth, found ledger, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if truth, found, err = c.compare(ctx); err != nil || differences(truth, found) > 0 {
+	if truth, found, err = c.compare(ctx, c.look); err != nil || differences(truth, found) > 0 {
 		return truth, found, err
 	}
 	if err := c.decideAll(ctx); err != nil {
 		return nil, nil, err
 	}
-	if truth, found, err = c.compare(ctx); err != nil || differences(truth, found) > 0 {
+	if truth, found, err = c.compare(ctx, c.look); err != nil || differences(truth, found) > 0 {
 		return truth, found, err
 	}
 	paid, err := c.pay(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
+	// Who is rejected late was accepted before, and that must have been told.
+	if truth, found, err = c.compare(ctx, c.lookTold); err != nil || differences(truth, found) > 0 {
+		return truth, found, err
+	}
 	for _, refund := range s.late {
 		if err := c.driver.post(ctx, []demoAction{refund()}); err != nil {
 			return nil, nil, err
 		}
 	}
-	if truth, found, err = c.compare(ctx); err != nil {
-		return nil, nil, err
+	truth, found = ledger{}, ledger{}
+	for _, look := range []look{c.look, c.lookTold, c.lookClosing} {
+		must, is, err := c.compare(ctx, look)
+		if err != nil {
+			return nil, nil, err
+		}
+		maps.Copy(truth, must)
+		maps.Copy(found, is)
+		if differences(must, is) > 0 {
+			return truth, found, nil
+		}
 	}
 	for _, cents := range s.settled {
 		truth["payouts, total"] += float64(cents)
@@ -65,12 +79,23 @@ func (c *conductor) play(ctx context.Context) (truth, found ledger, err error) {
 	return truth, found, nil
 }
 
-// compare waits until the views agree with the story, or make no progress.
-func (c *conductor) compare(ctx context.Context) (truth, found ledger, err error) {
+// look fills lines of what must be and of what is.
+type look func(ctx context.Context, truth, found ledger) error
+
+// compare waits until what a look finds agrees with the story, or makes no
+// progress.
+func (c *conductor) compare(ctx context.Context, look look) (truth, found ledger, err error) {
 	for changed := time.Now(); ; {
 		now, is := ledger{}, ledger{}
-		if err := c.look(ctx, now, is); err != nil {
+		if err := look(ctx, now, is); err != nil {
 			return nil, nil, err
+		}
+		// What only one of them has, the other has none of.
+		for name := range is {
+			now[name] += 0
+		}
+		for name := range now {
+			is[name] += 0
 		}
 		if found == nil || differences(is, found) > 0 {
 			changed = time.Now()
@@ -86,7 +111,7 @@ func (c *conductor) compare(ctx context.Context) (truth, found ledger, err error
 	}
 }
 
-// look fills the lines of what must be and of what is.
+// look fills the lines of money and fraud.
 func (c *conductor) look(ctx context.Context, truth, found ledger) error {
 	s := c.story
 	want := s.settle(s.earn(s))
@@ -112,18 +137,41 @@ func (c *conductor) look(ctx context.Context, truth, found ledger) error {
 			return err
 		}
 	}
-	// What only one of them has, the other has none of.
-	for name := range found {
-		truth[name] += 0
-	}
-	for name := range truth {
-		found[name] += 0
+	return nil
+}
+
+// lookTold fills those of what the receiver of webhooks was told.
+func (c *conductor) lookTold(_ context.Context, truth, found ledger) error {
+	if c.told != nil {
+		c.told.look(c.story, truth, found)
 	}
 	return nil
 }
 
-// deciders work at once.
-const deciders = 8
+// lookClosing fills those that are looked at once, when all else is right.
+func (c *conductor) lookClosing(ctx context.Context, truth, found ledger) error {
+	s := c.story
+	want := s.settle(s.earn(s))
+	have, err := foundRewards(ctx, c.client, s)
+	if err != nil {
+		return err
+	}
+	all, exercised, err := s.exercised(have)
+	if err != nil {
+		return err
+	}
+	truth["reward rules exercised"], found["reward rules exercised"] = float64(all), float64(exercised)
+	if err := s.lookCampaigns(ctx, c.client, want, have, truth, found); err != nil {
+		return err
+	}
+	if err := s.lookChannels(ctx, c.client, truth, found); err != nil {
+		return err
+	}
+	return s.lookStatements(ctx, c.client, want, truth, found)
+}
+
+// people decide at once.
+const people = 8
 
 // decideAll enters what people decide: about referrals that are suspected, and
 // about rewards, where they must be approved.
@@ -138,7 +186,7 @@ func (c *conductor) decideAll(ctx context.Context) error {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(deciders)
+	group.SetLimit(people)
 	post := func(path string, body any) {
 		group.Go(func() error {
 			if err := c.client.call(ctx, "POST", path, body, nil); err != nil {

@@ -33,6 +33,12 @@ type demoCampaign struct {
 	Targets    map[string]any `json:"targets,omitempty"`
 }
 
+type demoWebhook struct {
+	URL    string   `json:"url"`
+	Secret string   `json:"secret"`
+	Events []string `json:"events"`
+}
+
 type demoSeason struct {
 	From       string `json:"from"`
 	To         string `json:"to"`
@@ -68,8 +74,8 @@ func exampleDocument(name string) (map[string]any, error) {
 }
 
 // putDemoProgram writes the example with the campaigns of a run beside those of
-// earlier ones.
-func putDemoProgram(ctx context.Context, client *apiClient, program string, now time.Time, campaigns []demoCampaign) error {
+// earlier ones, and with the webhooks of a run.
+func putDemoProgram(ctx context.Context, client *apiClient, program string, now time.Time, campaigns []demoCampaign, hooks []demoWebhook) error {
 	document, err := exampleDocument(program)
 	if err != nil {
 		return err
@@ -86,6 +92,9 @@ func putDemoProgram(ctx context.Context, client *apiClient, program string, now 
 		all = append(all, c)
 	}
 	document["campaigns"] = all
+	if len(hooks) > 0 {
+		document["webhooks"] = hooks
+	}
 	if rewards, ok := document["rewards"].(map[string]any); ok {
 		movePromotions(rewards["rules"], now.AddDate(0, 0, -20))
 	}

@@ -13,24 +13,16 @@ import (
 
 // apiRows reads all pages of a list, or a report, which has one.
 func apiRows(ctx context.Context, client *apiClient, path string, query url.Values) (rows []map[string]any, err error) {
-	query.Set("limit", "1000")
 	if strings.HasPrefix(path, "/v1/reports/") {
-		query.Set("limit", "100000")
+		query.Set("limit", reportLimit)
 	}
-	for {
-		var page struct {
-			Rows   []map[string]any
-			Cursor string
-		}
-		if err := client.call(ctx, "GET", path+"?"+query.Encode(), nil, &page); err != nil {
+	for row, err := range listAll[map[string]any](ctx, client, path, "rows", query) {
+		if err != nil {
 			return nil, fmt.Errorf("read %s: %w", path, err)
 		}
-		rows = append(rows, page.Rows...)
-		if page.Cursor == "" {
-			return rows, nil
-		}
-		query.Set("cursor", page.Cursor)
+		rows = append(rows, row)
 	}
+	return rows, nil
 }
 
 func text(row map[string]any, column string) string {
@@ -42,8 +34,10 @@ func text(row map[string]any, column string) string {
 
 // wholeCents reads a decimal.
 func wholeCents(row map[string]any, column string) int64 {
-	return int64(math.Round(number(row[column]) * 100))
+	return decimalCents(row[column])
 }
+
+func decimalCents(value any) int64 { return int64(math.Round(number(value) * 100)) }
 
 // foundRewards are the rewards of a run's parties.
 func foundRewards(ctx context.Context, client *apiClient, s *story) (book, error) {
@@ -58,7 +52,7 @@ func foundRewards(ctx context.Context, client *apiClient, s *story) (book, error
 		}
 		e := &earning{
 			earningKey: earningKey{text(row, "party"), text(row, "rule"), text(row, "fact")}, cents: wholeCents(row, "amount"),
-			settled: wholeCents(row, "settled"), state: text(row, "state"), cut: text(row, "cap"), id: text(row, "reward"),
+			settled: wholeCents(row, "settled"), state: text(row, "state"), campaign: text(row, "campaign"), cut: text(row, "cap"), id: text(row, "reward"),
 		}
 		if slices.Contains(s.milestones, e.rule) {
 			e.fact = "" // whichever reached it first, as facts arrived

@@ -15,6 +15,7 @@ import (
 // first policy costs, once somebody has approved it; and an agent with a hundred
 // policies 1,000 besides.
 var insuranceScript = script{
+	flow: [2]string{"agent", "lead"},
 	hold: 30, converts: "policy_issued", manual: true, old: era{500, 400}, ripe: eraRipe,
 	dailyMax: 10, weights: insuranceWeights, medium: "review", high: "reject",
 	rules:      []string{"commission", "hundred-policies"},
@@ -207,24 +208,15 @@ func lookInsurance(ctx context.Context, client *apiClient, s *story, truth, foun
 	if err != nil {
 		return err
 	}
-	for cursor := ""; ; {
-		var page struct {
-			Partners []struct{ ID string }
-			Cursor   string
-		}
-		query := url.Values{"program": {s.program}, "limit": {"1000"}, "cursor": {cursor}}
-		if err := client.call(ctx, "GET", "/v1/partners?"+query.Encode(), nil, &page); err != nil {
+	for p, err := range listAll[partnerRow](ctx, client, "/v1/partners", "partners", url.Values{"program": {s.program}}) {
+		if err != nil {
 			return fmt.Errorf("list the partners: %w", err)
 		}
-		for _, p := range page.Partners {
-			if strings.HasPrefix(p.ID, s.run+"-") {
-				found["partners, with a record"]++
-			}
-		}
-		if cursor = page.Cursor; cursor == "" {
-			return nil
+		if strings.HasPrefix(p.ID, s.run+"-") {
+			found["partners, with a record"]++
 		}
 	}
+	return nil
 }
 
 // life is the state of a referral's life cycle.

@@ -46,8 +46,10 @@ type earning struct {
 	earningKey
 	id          string // as the views have it
 	referee     string
-	cents       int64 // what it is worth now
-	settled     int64 // what payouts have paid of it
+	campaign    string // of the link
+	at          int64  // when it was earned, as the story has it
+	cents       int64  // what it is worth now
+	settled     int64  // what payouts have paid of it
 	state       string
 	multipliers []string // those that a programme's story counts
 	cut         string   // by which limit

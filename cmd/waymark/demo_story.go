@@ -55,6 +55,7 @@ type demoPartner struct {
 // script is the story of a programme.
 type script struct {
 	hold, expires      int            // days that a reward is pending, and eligible after that, 0 for any number
+	flow               [2]string      // types of a referrer and of whom he refers
 	converts           string         // the event by which a referral converts
 	old, ripe          era            // what was earned in them is expired by now, and eligible
 	manual             bool           // referrals must be accepted, and rewards approved
@@ -78,6 +79,7 @@ type deal struct {
 	decided  string   // by a person: approve, reject or "" for nothing
 	rejected bool     // the customer reported it so
 	accepted bool
+	judged   int64 // when
 }
 
 // era is a part of a story's time, in days before its end.
@@ -224,7 +226,8 @@ func (s *story) refund(d *deal, order string, at, part int64) demoAction {
 // judge reports that a referral was accepted or rejected.
 func (s *story) judge(d *deal, event string, at int64) {
 	d.rejected, d.accepted = event == "reject", event == "accept"
-	s.reports = append(s.reports, demoAction{ID: d.user + "-" + event, Event: event, Time: formatMS(s.at(at)), UserID: d.user, Program: s.program})
+	d.judged = s.at(at)
+	s.reports = append(s.reports, demoAction{ID: d.user + "-" + event, Event: event, Time: formatMS(d.judged), UserID: d.user, Program: s.program})
 }
 
 // deed is something that a referee does.
@@ -270,7 +273,7 @@ func (s *story) reward(b book, d deed, party, rule string, cents int64, cut stri
 		key.fact = ""
 	}
 	if cents > 0 && !s.dismissed[key] {
-		b[key] = &earning{earningKey: key, referee: d.user, cents: cents, state: s.state(d, key), cut: cut, multipliers: multipliers}
+		b[key] = &earning{earningKey: key, referee: d.user, campaign: d.link.campaign, at: d.at, cents: cents, state: s.state(d, key), cut: cut, multipliers: multipliers}
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -204,6 +205,7 @@ func TestStories(t *testing.T) {
 			tell := func() *story {
 				s := newStory(program, script, 1, "t", storyEnd)
 				script.write(s, users)
+				s.writeChannels()
 				return s
 			}
 			s := tell()
@@ -265,5 +267,37 @@ func TestMovePromotions(t *testing.T) {
 	movePromotions(rules, time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC))
 	if got := fmt.Sprint(rules); !strings.Contains(got, "from:2025-12-01T00:00:00Z to:2026-01-01T00:00:00Z") {
 		t.Errorf("the promotion was not moved to the December before: %s", got)
+	}
+}
+
+// Money by campaign, by month, and by what a webhook tells, of a story that is
+// counted by hand.
+func TestClosingTruth(t *testing.T) {
+	s := tiny("wedding")
+	a := s.tell("s", "supplier", "a", "supplier", "-bonus", "2026-05-01 10:00", paid("2026-05-01 12:00", 90_00, "starter", "annual")) // 10 × 2 × 1.5 × 1.2
+	s.tell("s", "supplier", "b", "couple", "-bonus", "2026-06-01 10:00", paid("2026-06-01 12:00", 100_00, "", ""))                    // 5 × 1.2
+	back := s.tell("s", "supplier", "c", "couple", "-bonus", "2026-06-02 10:00", paid("2026-06-02 12:00", 80_00, "", ""))             // 2 × 1.2
+	s.refund(back, "2026-06-02 12:00", on("2026-06-03 10:00"), 40_00)
+	s.tell("s", "supplier", "old", "couple", "-bonus", "2025-10-01 10:00", paid("2025-10-01 12:00", 20_00, "", "")) // 1.20, expired
+	b := s.earn(s)
+	l := ledger{}
+	addCampaign(l, "", s.countCampaigns(b, b)[s.campaign+"-bonus"], 20_00)
+	for line, want := range map[string]float64{"conversions": 4, "value": 290, "refunds": 40, "spend": 64.40, "roi": (290 - 40 - 64.40) / 64.40} {
+		if !equal(l[line], want) {
+			t.Errorf("%s is %v, want %v", line, l[line], want)
+		}
+	}
+	b.pay()
+	if got := fmt.Sprint(*s.accounts(b)["s"]); got != "{map[2026-05:3600 2026-06:840] 4440 0}" {
+		t.Errorf("the account is %s", got)
+	}
+	a.accepted, a.judged, s.paidFor["b"], back.rejected, back.judged = true, 7, true, true, 8
+	want := map[hookChange]int64{
+		{"referral.converted", "s", "a"}: on("2026-05-01 12:00"), {"referral.converted", "s", "b"}: on("2026-06-01 12:00"),
+		{"referral.converted", "s", "c"}: on("2026-06-02 12:00"), {"referral.converted", "s", "old"}: on("2025-10-01 12:00"),
+		{"referral.accepted", "s", "a"}: 7, {"referral.rejected", "s", "c"}: 8, {"referral.paid", "s", "b"}: 0,
+	}
+	if got := s.changes(); !maps.Equal(got, want) {
+		t.Errorf("told must be %v, want %v", got, want)
 	}
 }

@@ -10,6 +10,7 @@ import (
 // year's plan, half as much again for the first three; who brings a couple gets
 // 5 % of what it books, at most 50.
 var weddingScript = script{
+	flow: [2]string{"supplier", "couple"},
 	hold: 14, expires: 365, converts: "purchase", old: eraOld, ripe: eraRipe, dailyMax: 10, weights: usualWeights, medium: "review", high: "hold",
 	rules:       []string{"supplier-plan", "couple-booking"},
 	multipliers: []string{"annual", "first three", "campaign", "season"},

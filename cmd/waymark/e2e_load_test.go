@@ -168,7 +168,7 @@ func (l *load) checkViews(s *server) {
 		{"SELECT sum(hits) FROM waymark.clicks WHERE dimension = 'total'", "SELECT count() FROM waymark.events WHERE stage = 'clicked'"},
 		{"SELECT sum(hits) FROM waymark.clicks WHERE dimension = 'link'", "SELECT count() FROM waymark.events WHERE stage = 'clicked'"},
 		{"SELECT count(), countIf(signed_up_at IS NOT NULL) FROM waymark.journeys", "SELECT uniqExact(party), uniqExact(party) FROM waymark.events WHERE stage = 'signed_up'"},
-		{"SELECT count() FROM waymark.action_ids", "SELECT count() FROM waymark.events WHERE stage != 'clicked'"},
+		{"SELECT count() FROM waymark.action_ids", "SELECT (SELECT count() FROM waymark.events WHERE stage != 'clicked') + (SELECT count() FROM waymark.decisions)"},
 		{"SELECT count() FROM waymark.events WHERE stage = 'clicked'", "SELECT uniqExact(time, node, sequence) FROM waymark.events WHERE stage = 'clicked'"},
 	} {
 		eventually(s.t, compared[0]+" to agree with the events", func() error {

@@ -176,7 +176,7 @@ func (s *server) waitPartners(want string) {
 // checkAuditLog looks for what was done, and by whom.
 func (s *server) checkAuditLog() {
 	s.t.Helper()
-	want := "[pay change-partner create-partner create-partner put-program]"
+	want := "[pay change-partner create-links create-links create-links create-partner create-partner put-program]"
 	eventually(s.t, "the audit log to be "+want, func() error {
 		var page struct {
 			Rows []struct{ Action, Actor, Program string }

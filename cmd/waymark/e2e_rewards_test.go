@@ -239,7 +239,7 @@ func (w *moneyWorld) checkPaid(s *server, percent int) {
 	s.t.Helper()
 	w.waitEarned(s, percent)
 	s.mustCall(http.StatusCreated, "POST", s.admin, "/v1/payouts", map[string]any{"program": "money"}, nil)
-	paid, err := s.cents("SELECT user_id, -sum(value) FROM waymark.events WHERE event = 'reward_entry' AND properties['entry'] = 'payout' GROUP BY user_id")
+	paid, err := s.cents("SELECT user_id, -sum(value) FROM waymark.decisions WHERE event = 'reward_entry' AND properties['entry'] = 'payout' GROUP BY user_id")
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -254,6 +254,13 @@ func (w *moneyWorld) checkPaid(s *server, percent int) {
 	}
 	for _, row := range s.mustSQL("SELECT reward, n, count() FROM waymark.reward_entries GROUP BY reward, n HAVING count() > 1") {
 		s.t.Errorf("the place %s is taken twice", strings.Join(row, "/"))
+	}
+	// What was decided is in no count of what was sent.
+	names := "('reward_entry', 'fraud_assessment', 'fraud_decision', 'partner_change', 'audit_entry')"
+	split := s.mustSQL("SELECT (SELECT count() FROM waymark.events WHERE event IN " + names + "), (SELECT count() FROM waymark.decisions WHERE event NOT IN " + names +
+		"), (SELECT count() FROM waymark.decisions WHERE event = 'reward_entry' AND program = 'money') = (SELECT count() FROM waymark.reward_entries WHERE program = 'money')")
+	if fmt.Sprint(split[0]) != "[0 0 1]" && fmt.Sprint(split[0]) != "[0 0 true]" {
+		s.t.Errorf("decisions in events, events in decisions, and whether the ledger has each decision: %v", split[0])
 	}
 	negative := s.mustSQL("SELECT count() FROM waymark.reward_balances WHERE least(pending, eligible, owed, payable, paid, expired) < 0")
 	if negative[0][0] != "0" {

@@ -9,17 +9,8 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
-	"waymark/clickhouse"
-	"waymark/tracker"
 	"waymark/tracker/fraud"
 )
-
-// newAssessor makes the keeper of the log of fraud.
-func newAssessor(sink tracker.ActionSink, database *clickhouse.DB, registry prometheus.Registerer) *fraud.Assessor {
-	return fraud.NewAssessor(fraud.Options{Store: database, Sink: sink, Registerer: registry})
-}
 
 type fraudCommand struct {
 	List     fraudListCommand    `cmd:"" help:"List referrals, the highest scores first."`
@@ -51,28 +42,14 @@ func (c *fraudListCommand) Run(ctx context.Context) error {
 	}
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "ID\tPROGRAM\tREFERRER\tREFEREE\tSCORE\tRISK\tACTION\tDECISION\tSIGNALS")
-	query := url.Values{"limit": {"1000"}}
-	for name, value := range map[string]string{"program": c.Program, "referrer": c.Referrer, "risk": c.Risk, "action": c.Action} {
-		if value != "" {
-			query.Set(name, value)
-		}
-	}
-	for {
-		var page struct {
-			Rows   []fraudRow
-			Cursor string
-		}
-		if err := client.call(ctx, "GET", "/v1/fraud?"+query.Encode(), nil, &page); err != nil {
+	filters := url.Values{"program": {c.Program}, "referrer": {c.Referrer}, "risk": {c.Risk}, "action": {c.Action}}
+	for r, err := range listAll[fraudRow](ctx, client, "/v1/fraud", "rows", filters) {
+		if err != nil {
 			return fmt.Errorf("list the referrals: %w", err)
 		}
-		for _, r := range page.Rows {
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%.2f\t%s\t%s\t%s\t%s\n", r.ID, r.Program, r.Referrer, r.Referee, r.Score, r.Risk, r.Action, r.Decision, strings.Join(r.Signals, " "))
-		}
-		if page.Cursor == "" {
-			return table.Flush()
-		}
-		query.Set("cursor", page.Cursor)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%.2f\t%s\t%s\t%s\t%s\n", r.ID, r.Program, r.Referrer, r.Referee, r.Score, r.Risk, r.Action, r.Decision, strings.Join(r.Signals, " "))
 	}
+	return table.Flush()
 }
 
 // fraudReferral is a referral as the API gives it.

@@ -66,24 +66,15 @@ func (c *linksExportCommand) Run(ctx context.Context) error {
 		defer table.Flush()
 		write = func(link map[string]any) error { return table.Write(recordOfLink(link)) }
 	}
-	for cursor := ""; ; {
-		query := url.Values{"limit": {"1000"}, "cursor": {cursor}, "referrer": {c.Referrer}}
-		var page struct {
-			Links  []map[string]any `json:"links"`
-			Cursor string           `json:"cursor"`
-		}
-		if err := client.call(ctx, "GET", "/v1/links?"+query.Encode(), nil, &page); err != nil {
+	for link, err := range listAll[map[string]any](ctx, client, "/v1/links", "links", url.Values{"referrer": {c.Referrer}}) {
+		if err != nil {
 			return fmt.Errorf("list the links: %w", err)
 		}
-		for _, link := range page.Links {
-			if err := write(link); err != nil {
-				return fmt.Errorf("write a link: %w", err)
-			}
-		}
-		if cursor = page.Cursor; cursor == "" {
-			return nil
+		if err := write(link); err != nil {
+			return fmt.Errorf("write a link: %w", err)
 		}
 	}
+	return nil
 }
 
 func writeNDJSON(link map[string]any) error { return json.NewEncoder(os.Stdout).Encode(link) }

@@ -49,27 +49,15 @@ func (c *partnersListCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	query := url.Values{"limit": {"1000"}}
-	for name, value := range map[string]string{"program": c.Program, "status": c.Status} {
-		if value != "" {
-			query.Set(name, value)
-		}
-	}
 	var all []partnerRow
-	for {
-		var page struct {
-			Partners []partnerRow
-			Cursor   string
-		}
-		if err := client.call(ctx, "GET", "/v1/partners?"+query.Encode(), nil, &page); err != nil {
+	filters := url.Values{"program": {c.Program}, "status": {c.Status}}
+	for p, err := range listAll[partnerRow](ctx, client, "/v1/partners", "partners", filters) {
+		if err != nil {
 			return fmt.Errorf("list the partners: %w", err)
 		}
-		all = append(all, page.Partners...)
-		if page.Cursor == "" {
-			return printPartners(all...)
-		}
-		query.Set("cursor", page.Cursor)
+		all = append(all, p)
 	}
+	return printPartners(all...)
 }
 
 // partnerFlags are what a partner can be given.

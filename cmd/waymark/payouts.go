@@ -64,6 +64,14 @@ func (c *payoutsCreateCommand) Run(ctx context.Context) error {
 	return batch.print()
 }
 
+// payoutRow is a row of GET /v1/payouts.
+type payoutRow struct {
+	Batch, Program, Total, Currency string
+	OpenedAt                        time.Time `json:"opened_at"`
+	Closed                          bool
+	Parties                         int
+}
+
 type payoutsListCommand struct {
 	adminFlags
 	Program string `help:"Only this programme." placeholder:"NAME"`
@@ -77,28 +85,14 @@ func (c *payoutsListCommand) Run(ctx context.Context) error {
 	}
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "BATCH\tPROGRAM\tOPENED\tCLOSED\tPARTIES\tTOTAL")
-	query := url.Values{"limit": {"1000"}, "program": {c.Program}, "party": {c.Party}}
-	for {
-		var page struct {
-			Rows []struct {
-				Batch, Program, Total, Currency string
-				OpenedAt                        time.Time `json:"opened_at"`
-				Closed                          bool
-				Parties                         int
-			}
-			Cursor string
-		}
-		if err := client.call(ctx, "GET", "/v1/payouts?"+query.Encode(), nil, &page); err != nil {
+	filters := url.Values{"program": {c.Program}, "party": {c.Party}}
+	for b, err := range listAll[payoutRow](ctx, client, "/v1/payouts", "rows", filters) {
+		if err != nil {
 			return fmt.Errorf("list the payouts: %w", err)
 		}
-		for _, b := range page.Rows {
-			fmt.Fprintf(table, "%s\t%s\t%s\t%t\t%d\t%s %s\n", b.Batch, b.Program, b.OpenedAt.Format(time.RFC3339), b.Closed, b.Parties, b.Total, b.Currency)
-		}
-		if page.Cursor == "" {
-			return table.Flush()
-		}
-		query.Set("cursor", page.Cursor)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%t\t%d\t%s %s\n", b.Batch, b.Program, b.OpenedAt.Format(time.RFC3339), b.Closed, b.Parties, b.Total, b.Currency)
 	}
+	return table.Flush()
 }
 
 type payoutsShowCommand struct {

@@ -7,24 +7,7 @@ import (
 	"net/url"
 	"os"
 	"text/tabwriter"
-
-	"github.com/prometheus/client_golang/prometheus"
-
-	"waymark/clickhouse"
-	"waymark/pipeline"
-	"waymark/tracker/rewards/accountant"
 )
-
-// newAccountant makes the keeper of the reward ledger, with a writer of its
-// own to be closed after it.
-func newAccountant(kafka pipeline.ClientOptions, c *catalog, database *clickhouse.DB, registry prometheus.Registerer) (*accountant.Accountant, func(), error) {
-	kafka.ID = "waymark-ledger"
-	writer, err := pipeline.NewActionWriter(kafka)
-	if err != nil {
-		return nil, nil, err
-	}
-	return accountant.New(accountant.Options{Store: database, Sink: writer, Programs: c.links.Programs, Registerer: registry}), writer.Close, nil
-}
 
 type rewardsCommand struct {
 	List      rewardsListCommand      `cmd:"" help:"List rewards with their state and amount."`
@@ -51,28 +34,14 @@ func (c *rewardsListCommand) Run(ctx context.Context) error {
 	}
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "REWARD\tPROGRAM\tPARTY\tRULE\tSTATE\tAMOUNT\tEARNED\tFACT")
-	query := url.Values{"limit": {"1000"}}
-	for name, value := range map[string]string{"program": c.Program, "party": c.Party, "state": c.State} {
-		if value != "" {
-			query.Set(name, value)
-		}
-	}
-	for {
-		var page struct {
-			Rows   []rewardRow
-			Cursor string
-		}
-		if err := client.call(ctx, "GET", "/v1/rewards?"+query.Encode(), nil, &page); err != nil {
+	filters := url.Values{"program": {c.Program}, "party": {c.Party}, "state": {c.State}}
+	for r, err := range listAll[rewardRow](ctx, client, "/v1/rewards", "rows", filters) {
+		if err != nil {
 			return fmt.Errorf("list the rewards: %w", err)
 		}
-		for _, r := range page.Rows {
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s %s\t%s\t%s\n", r.Reward, r.Program, r.Party, r.Rule, r.State, r.Amount, r.Currency, r.EarnedAt, r.Fact)
-		}
-		if page.Cursor == "" {
-			return table.Flush()
-		}
-		query.Set("cursor", page.Cursor)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s %s\t%s\t%s\n", r.Reward, r.Program, r.Party, r.Rule, r.State, r.Amount, r.Currency, r.EarnedAt, r.Fact)
 	}
+	return table.Flush()
 }
 
 type rewardsRecomputeCommand struct {

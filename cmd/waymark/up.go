@@ -17,7 +17,6 @@ import (
 	"waymark/clickhouse/engine"
 	"waymark/pipeline"
 	"waymark/tracker"
-	"waymark/tracker/admin"
 )
 
 type upCommand struct {
@@ -308,18 +307,13 @@ func (in *installation) startAdmin(context.Context) error {
 	if publicURL == "" {
 		publicURL = "http://" + in.public.Addr().String()
 	}
-	accounts, closeWriter, err := newAccountant(in.kafka(), in.catalog, in.database, in.registry)
+	decide, err := newDeciders(in.kafka(), in.catalog, in.database, in.registry)
 	if err != nil {
 		return err
 	}
-	in.onStop(closeWriter)
-	in.background(accounts.Run)
-	assessor := newAssessor(accounts.Sink, in.database, in.registry)
-	in.background(assessor.Run)
-	auditor := admin.NewAuditor(accounts.Sink, in.registry, slog.Default())
-	in.background(auditor.Run)
-	in.background(newWebhookSender(accounts.Sink, in.catalog, in.database, in.registry).Run)
-	handler := newAdmin(in.catalog, in.database, accounts, assessor, auditor, in.ring, publicURL, in.ready, in.registry)
+	in.onStop(decide.close)
+	in.background(decide.Run)
+	handler := newAdmin(in.catalog, in.database, decide, in.ring, publicURL, in.ready, in.registry)
 	in.background(func(ctx context.Context) error { return serveHTTP(ctx, in.admin, handler) })
 	return nil
 }
