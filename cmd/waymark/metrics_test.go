@@ -98,7 +98,8 @@ func TestMetrics(t *testing.T) {
 		"waymark_journal_shed_frames_total":                0,
 		"waymark_broker_refusing":                          0,
 		"waymark_ingest_insert_errors_total":               0,
-		"waymark_ingest_batch_rows_sum":                    clicks + 1,
+		"waymark_ingest_batch_rows_sum":                    clicks + 1 + 1, // the link's entry in the audit log
+		"waymark_ingest_rows_total waymark.decisions":      1,
 		"waymark_ingest_click_to_clickhouse_seconds_count": clicks,
 		"waymark_engine_answering":                         1,
 		"waymark_engine_starts_total":                      1,
