@@ -5,25 +5,25 @@ import (
 	"time"
 )
 
-// Trouble follows whether a worker that tries again and again gets on. The log
+// trouble follows whether a worker that tries again and again gets on. The log
 // has when a failure begins, when it turns into another, and when it is over:
 // that ClickHouse is away for a night is three lines, and not one every two
 // seconds. It is for one goroutine.
-type Trouble struct {
-	Logger       *slog.Logger
-	Failed, Over string // what the log says
+type trouble struct {
+	logger       *slog.Logger
+	failed, over string // what the log says
 
 	last     error
 	failures int // in a row
 }
 
-// Note takes the outcome of an attempt.
-func (t *Trouble) Note(err error) {
+// note takes the outcome of an attempt.
+func (t *trouble) note(err error) {
 	switch {
 	case err != nil && (t.last == nil || t.last.Error() != err.Error()):
-		t.Logger.Warn(t.Failed, "error", err)
+		t.logger.Warn(t.failed, "error", err)
 	case err == nil && t.last != nil:
-		t.Logger.Info(t.Over, "attempts", t.failures)
+		t.logger.Info(t.over, "attempts", t.failures)
 	}
 	if t.last = err; err == nil {
 		t.failures = 0
@@ -32,15 +32,15 @@ func (t *Trouble) Note(err error) {
 	}
 }
 
-// Wait is how long to leave alone what failed: first, twice that after another
+// wait is how long to leave alone what failed: first, twice that after another
 // failure, and so on, most at most. It is 0 where nothing did.
-func (t *Trouble) Wait(first, most time.Duration) time.Duration {
+func (t *trouble) wait(first, most time.Duration) time.Duration {
 	if t.failures == 0 {
 		return 0
 	}
-	wait := first
-	for n := 1; n < t.failures && wait < most; n++ {
-		wait *= 2
+	length := first
+	for n := 1; n < t.failures && length < most; n++ {
+		length *= 2
 	}
-	return min(wait, most)
+	return min(length, most)
 }

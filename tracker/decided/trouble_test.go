@@ -18,15 +18,15 @@ func TestTrouble(t *testing.T) {
 		}
 		return a
 	}})
-	trouble := Trouble{Logger: slog.New(plain), Failed: "failed", Over: "over"}
+	failing := trouble{logger: slog.New(plain), failed: "failed", over: "over"}
 	var waits []string
 	for _, text := range []string{"", "refused", "refused", "refused", "reset", "reset", "", "", "refused", ""} {
 		var err error
 		if text != "" {
 			err = errors.New(text)
 		}
-		trouble.Note(err)
-		waits = append(waits, fmt.Sprint(trouble.Wait(2*time.Second, 15*time.Second)))
+		failing.note(err)
+		waits = append(waits, fmt.Sprint(failing.wait(2*time.Second, 15*time.Second)))
 	}
 	if want := []string{"0s", "2s", "4s", "8s", "15s", "15s", "0s", "0s", "2s", "0s"}; !slices.Equal(waits, want) {
 		t.Errorf("it waits %v, want %v", waits, want)

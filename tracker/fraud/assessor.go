@@ -81,11 +81,6 @@ func NewAssessor(o Options) *Assessor {
 }
 
 const (
-	// restShare is how many times as long as it worked an assessor rests: it
-	// measures everything anew, and must leave ClickHouse to others.
-	restShare = 4
-	restMax   = 15 * time.Second
-
 	// assessBatch bounds the assessments that are in memory at a time, a kilobyte
 	// each; what is beyond is found again by another look, which measures all
 	// referrals anew.
@@ -96,36 +91,17 @@ const (
 // Run assesses the referrals whenever there is news. It ends with its context.
 // What fails is tried again.
 func (a *Assessor) Run(ctx context.Context) error {
-	seen, again := "", false
-	trouble := decided.Trouble{
-		Logger: a.Logger,
+	worker := decided.Worker{
+		Interval: a.Interval, Now: a.Now, Logger: a.Logger, Failures: a.failures,
 		Failed: "the referrals could not be assessed for fraud; it is tried again",
 		Over:   "the referrals are assessed for fraud again",
-	}
-	for {
-		began := time.Now()
-		mark, err := a.Store.FraudMark(ctx)
-		if err == nil && (mark != seen || again) {
+		Mark:   a.Store.FraudMark,
+		Decide: func(ctx context.Context) (never time.Time, err error) {
 			_, err = a.Assess(ctx)
-			// What changed the mark may not be in every table yet: look once more.
-			again = mark != seen || err != nil
-			if err == nil {
-				seen = mark
-			}
-		}
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			a.failures.Inc()
-		}
-		trouble.Note(err)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(max(a.Interval, min(restShare*time.Since(began), restMax), trouble.Wait(a.Interval, restMax))):
-		}
+			return never, err
+		},
 	}
+	return worker.Run(ctx)
 }
 
 // Assess brings the log up to date, and returns how many assessments it wrote. A

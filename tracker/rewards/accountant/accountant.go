@@ -92,48 +92,18 @@ func New(o Options) *Accountant {
 	return a
 }
 
-const (
-	// restShare is how many times as long as it worked an accountant rests: it
-	// calculates everything anew, and must leave ClickHouse to others.
-	restShare = 4
-	restMax   = 15 * time.Second // beyond it, who looks at a balance would wonder
-)
-
 // Run brings the ledgers of all programmes up to date whenever there is news,
 // or the time of a reward has come. It ends with its context. What fails is
 // tried again.
 func (a *Accountant) Run(ctx context.Context) error {
-	seen, again, wake := "", false, time.Time{}
-	trouble := decided.Trouble{
-		Logger: a.Logger,
+	worker := decided.Worker{
+		Interval: a.Interval, Now: a.Now, Logger: a.Logger, Failures: a.failures,
 		Failed: "the ledger of rewards could not be brought up to date; it is tried again",
 		Over:   "the ledger of rewards is brought up to date again",
+		Mark:   a.Store.RewardsMark,
+		Decide: a.all,
 	}
-	for {
-		began := time.Now()
-		mark, err := a.Store.RewardsMark(ctx)
-		if err == nil && (mark != seen || again || !wake.IsZero() && !a.Now().Before(wake)) {
-			var next time.Time
-			next, err = a.all(ctx)
-			// What changed the mark may not be in every table yet: look once more.
-			again = mark != seen || err != nil
-			if err == nil {
-				seen, wake = mark, next
-			}
-		}
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			a.failures.Inc()
-		}
-		trouble.Note(err)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(max(a.Interval, min(restShare*time.Since(began), restMax), trouble.Wait(a.Interval, restMax))):
-		}
-	}
+	return worker.Run(ctx)
 }
 
 // all brings every programme's ledger up to date, one that fails not holding
