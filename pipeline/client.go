@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -84,4 +85,13 @@ func (l kafkaLogger) Log(level kgo.LogLevel, msg string, keyvals ...any) {
 		to = slog.LevelWarn
 	}
 	l.log.Log(context.Background(), to, "kafka client: "+msg, keyvals...)
+}
+
+// newIdentityProducer returns a client for what writes events with an identity
+// and without a spool: they go where a shipper of actions sends theirs.
+func newIdentityProducer(o ClientOptions, opts ...kgo.Opt) (*kgo.Client, error) {
+	return NewClient(o, slices.Concat(identityRouter{}.producerOpts(), []kgo.Opt{
+		kgo.RequiredAcks(kgo.AllISRAcks()), kgo.ProducerBatchMaxBytes(shipBytesMax),
+		kgo.ProducerBatchCompression(kgo.SnappyCompression(), kgo.NoCompression()),
+	}, opts)...)
 }

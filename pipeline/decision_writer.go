@@ -33,9 +33,7 @@ type DecisionWriter struct {
 
 // NewDecisionWriter does not connect yet: Kafka that is away shows in Append.
 func NewDecisionWriter(o ClientOptions) (*DecisionWriter, error) {
-	client, err := NewClient(o, append(identityRouter{}.producerOpts(),
-		kgo.RequiredAcks(kgo.AllISRAcks()), kgo.MaxBufferedRecords(decisionWriterBufferedMax), kgo.RecordDeliveryTimeout(decisionWriterPatience),
-		kgo.ProducerBatchMaxBytes(shipBytesMax), kgo.ProducerBatchCompression(kgo.SnappyCompression(), kgo.NoCompression()))...)
+	client, err := newIdentityProducer(o, kgo.MaxBufferedRecords(decisionWriterBufferedMax), kgo.RecordDeliveryTimeout(decisionWriterPatience))
 	if err != nil {
 		return nil, err
 	}

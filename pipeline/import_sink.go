@@ -45,9 +45,7 @@ type importSink struct {
 
 func newImportSink(clients ClientOptions, log *slog.Logger) (*importSink, error) {
 	clients.ID = "waymark-import"
-	client, err := NewClient(clients, append(identityRouter{}.producerOpts(),
-		kgo.RequiredAcks(kgo.AllISRAcks()), kgo.MaxBufferedRecords(importBufferedMax), kgo.ProducerLinger(20*time.Millisecond),
-		kgo.ProducerBatchMaxBytes(shipBytesMax), kgo.ProducerBatchCompression(kgo.SnappyCompression(), kgo.NoCompression()))...)
+	client, err := newIdentityProducer(clients, kgo.MaxBufferedRecords(importBufferedMax), kgo.ProducerLinger(20*time.Millisecond))
 	if err != nil {
 		return nil, err
 	}
